@@ -1,0 +1,1 @@
+"""Measure, search and judge the accuracy cost of FP16 mixed precision in MMDetection models."""

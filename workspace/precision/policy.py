@@ -1,0 +1,81 @@
+"""`Precision`: the arithmetic of a run, as a value.
+
+It is stated once, in an experiment or on the command line, and passed down. No configuration file, global or
+environment variable holds another opinion; what the hardware really did is recorded by :mod:`workspace.precision.audit`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from workspace.errors import UserError
+
+Dtype = Literal["fp32", "fp16", "bf16"]
+Overflow = Literal["inf_nan", "saturate"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossScale:
+    """How the loss is scaled before the backward pass, so that small gradients survive FP16.
+
+    ``dynamic`` starts at ``init``, halves on overflow and doubles after ``growth_interval`` clean steps, as
+    ``torch.amp.GradScaler`` does; ``static`` keeps ``init`` and still skips the steps that overflow.
+    """
+
+    policy: Literal["dynamic", "static"] = "dynamic"
+    init: float = 65536.0
+    growth_interval: int = 2000
+
+    def __post_init__(self) -> None:
+        if self.policy not in ("dynamic", "static"):
+            raise UserError(f"loss scale policy {self.policy!r}: use 'dynamic' or 'static'")
+        if not self.init > 0:
+            raise UserError(f"loss scale {self.init}: it must be positive")
+        if self.growth_interval < 1:
+            raise UserError(f"loss scale growth interval {self.growth_interval}: it must be at least 1 step")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """The arithmetic of one run.
+
+    Attributes:
+        name: the compute type of convolutions and matrix products. ``fp32`` means strict FP32: TF32 (NVIDIA) and
+            HF32 (Ascend A2/A3, whose convolutions use it unless told otherwise) are switched off.
+        loss_scale: ``None`` for fp32 and bf16.
+        overflow: what a value above 65504 becomes in FP16. ``inf_nan`` follows IEEE 754 (Ascend A2/A3, CUDA);
+            ``saturate`` clamps to +-65504 and turns nan into 0, as the Ascend 910A does. On an accelerator the mode
+            is the hardware's and is checked, not chosen.
+        fp32_islands: names of module groups of the detector that stay in FP32 (see ``Detector.islands``).
+        autocast: whose list of FP16 and FP32 operators CUDA follows: ``npu`` leaves alone the overloads that
+            torch_npu leaves alone (all ``upsample_*`` among them), ``torch`` is torch's own list. The CPU always
+            follows the NPU's list, and an NPU its own.
+    """
+
+    name: Dtype
+    loss_scale: LossScale | None = None
+    overflow: Overflow = "inf_nan"
+    fp32_islands: tuple[str, ...] = ()
+    autocast: Literal["npu", "torch"] = "npu"
+
+    def __post_init__(self) -> None:
+        if self.name not in ("fp32", "fp16", "bf16"):
+            raise UserError(f"precision {self.name!r}: use fp32, fp16 or bf16")
+        if self.overflow not in ("inf_nan", "saturate"):
+            raise UserError(f"overflow mode {self.overflow!r}: use 'inf_nan' or 'saturate'")
+        if self.autocast not in ("npu", "torch"):
+            raise UserError(f"autocast list {self.autocast!r}: use 'npu' or 'torch'")
+        if (self.name == "fp16") != (self.loss_scale is not None):
+            raise UserError(f"precision {self.name}: fp16 needs a loss scale, fp32 and bf16 take none")
+        if self.name != "fp16" and self.overflow != "inf_nan":
+            raise UserError(f"precision {self.name}: only fp16 can saturate")
+        if self.name == "fp32" and self.fp32_islands:
+            raise UserError("precision fp32: FP32 islands make sense only inside fp16 or bf16")
+        object.__setattr__(self, "fp32_islands", tuple(sorted(set(self.fp32_islands))))
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether convolutions and matrix products run in a 16-bit type under autocast."""
+        return self.name != "fp32"
+
+
+FP32 = Precision(name="fp32")

@@ -1,0 +1,128 @@
+"""`RunSpec`: everything that can change a run's numbers, and the signature that names it.
+
+Where a run happens (device index, workers, folders, tracking server) is not part of it. The *kind* of device is,
+because half arithmetic differs between them (``docs/decisions/002-device-kind-in-the-signature.md``).
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from workspace.errors import UserError
+from workspace.precision import LossScale, Precision
+
+Scale = Literal["demo", "full"]
+DeviceKind = Literal["cpu", "cuda", "npu"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The hyperparameters of a training run; a trial changes some of them.
+
+    Attributes:
+        optimizer: name of a ``torch.optim`` class.
+        lr: peak learning rate for ``batch_size``.
+        momentum: of SGD; unused by the others.
+        batch_size: pictures a step, over all devices.
+        epochs: length of the schedule; ``None`` where ``steps`` gives it.
+        steps: length in optimizer steps, rounded up to whole epochs of the data set at hand.
+        decay: ``cosine`` to zero, or ``step``: divided by ten at each of ``milestones``.
+        milestones: as fractions of the schedule, so that a compressed schedule decays at the same points.
+        warmup: ``linear`` from ``warmup_factor * lr``, or ``constant`` at it; ``warmup_steps`` long.
+        clip_norm: gradients are clipped to this L2 norm; ``None`` for no clipping.
+    """
+
+    optimizer: str
+    lr: float
+    weight_decay: float
+    momentum: float = 0.9
+    batch_size: int
+    epochs: int | None = None
+    steps: int | None = None
+    decay: Literal["cosine", "step"]
+    milestones: tuple[float, ...] = ()
+    warmup: Literal["linear", "constant"] = "linear"
+    warmup_steps: int
+    warmup_factor: float
+    clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            raise UserError("recipe: give its length either as epochs or as steps")
+
+    def epochs_on(self, images: int) -> int:
+        """Length of the schedule in epochs of a training set of that many pictures."""
+        if self.epochs is not None:
+            return self.epochs
+        assert self.steps is not None
+        steps_per_epoch = -(-images // self.batch_size)
+        return max(1, -(-self.steps // steps_per_epoch))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """Which pictures a run sees: the data set's digest stands for its content, wherever it lies."""
+
+    name: str
+    digest: str
+    evaluate: Literal["search", "eval"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One training run and its evaluation, entirely determined.
+
+    Attributes:
+        detector: key of ``workspace.detectors.DETECTORS``.
+        config_digest: of the detector's configuration files and MMDetection's version.
+        image_size: (width, height) in pixels that pictures are resized to; ``None`` for the config's own pipeline.
+        epochs: resolved from the recipe and the data set.
+        evaluations: how many times the run is evaluated, evenly spaced, the last one at the end.
+    """
+
+    detector: str
+    scale: Scale
+    config_digest: str
+    data: DataSpec
+    precision: Precision
+    recipe: Recipe
+    image_size: tuple[int, int] | None
+    epochs: int
+    evaluations: int
+    seed: int
+    device: DeviceKind
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @property
+    def signature(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of the canonical JSON of this spec."""
+        canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "RunSpec":
+        precision = dict(fields["precision"])
+        scale = precision["loss_scale"]
+        precision["loss_scale"] = LossScale(**scale) if scale else None
+        precision["fp32_islands"] = tuple(precision["fp32_islands"])
+        recipe = dict(fields["recipe"], milestones=tuple(fields["recipe"]["milestones"]))
+        size = fields["image_size"]
+        return cls(
+            **{
+                **fields,
+                "data": DataSpec(**fields["data"]),
+                "precision": Precision(**precision),
+                "recipe": Recipe(**recipe),
+                "image_size": (size[0], size[1]) if size else None,
+            }
+        )
+
+
+def run_folder(work_dir: Path, spec: RunSpec) -> Path:
+    """Where the run of that spec lives: ``<work>/runs/<signature>``."""
+    return work_dir / "runs" / spec.signature
