@@ -1,0 +1,38 @@
+# Every target works from a fresh clone: tools/setup makes the environment ready first, once.
+#
+#   make sweep ARGS="--trials 4 --json verdict.json"     arguments for the experiment; for pytest in `make test`
+#   make setup EXTRAS=dev,cluster TORCH="torch==2.13.0"  see tools/setup for what else it takes
+#
+# The environment is the active one (conda's base does not count: it is everybody's), or .venv.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup sweep lint test test-slow
+
+CONDA_ENVIRONMENT := $(if $(filter-out base,$(CONDA_DEFAULT_ENV)),$(CONDA_PREFIX))
+ENVIRONMENT ?= $(or $(VIRTUAL_ENV),$(CONDA_ENVIRONMENT),.venv)
+BIN := $(abspath $(ENVIRONMENT))/bin
+export PATH := $(BIN):$(PATH)
+export PYTHON TORCH EXTRAS MAX_JOBS
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: ## the environment: torch, mmcv with its operators, everything else
+	@tools/setup "$(ENVIRONMENT)"
+
+sweep: setup ## the FP16 question for FCOS on the embedded data, with its verdict: about ten minutes on 2 cores
+	$(BIN)/python experiments/fcos_fp16_sweep.py $(ARGS)
+
+lint: setup ## ruff, mypy, shellcheck
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/shellcheck tools/setup .ci/run
+
+test: lint ## lint, then all tests that take seconds
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: setup ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow $(ARGS)
