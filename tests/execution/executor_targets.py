@@ -1,0 +1,64 @@
+"""What workers run in the tests of this folder."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import preload_witness
+
+
+def write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def talk() -> None:
+    print("said")
+    print("complained", file=sys.stderr)
+    subprocess.run(["echo", "echoed by a child"], check=True)
+
+
+def report_surroundings(path: Path) -> None:
+    facts = {
+        "preloaded_by_parent": os.getppid() == preload_witness.IMPORTED_BY,
+        "threads": os.environ["OMP_NUM_THREADS"],
+        "threads_of_parent": len(list(Path(f"/proc/{os.getppid()}/task").iterdir())),
+    }
+    path.write_text(repr(facts))
+
+
+def announce_and_sleep(path: Path) -> None:
+    path.write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def announce_and_ignore_sigterm(path: Path) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    announce_and_sleep(path)
+
+
+def fail() -> None:
+    raise ValueError("broken on purpose")
+
+
+def leave(code: int) -> None:
+    sys.exit(code)
+
+
+def print_and_die(signum: int) -> None:
+    print("last words")
+    os.kill(os.getpid(), signum)
+
+
+def crash() -> None:
+    ctypes.string_at(0)
+
+
+def start_a_child(path: Path) -> None:
+    child = multiprocessing.get_context("spawn").Process(target=write, args=(path, "written by a child"))
+    child.start()
+    child.join()
