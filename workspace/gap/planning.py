@@ -1,0 +1,48 @@
+"""How many further seeds would decide a gap."""
+
+from collections.abc import Callable
+
+from scipy.special import nctdtr, stdtrit
+
+from workspace.gap.contrast import NO_SPREAD, TAIL
+
+POWER = 0.8
+_AS_GOOD_AS_NEVER = 100_000  # seeds an arm
+
+
+def power(distance: float, error: float, df: float) -> float:
+    """Chance of a decided verdict when the true gap lies ``distance`` AP points from the margin, on either side.
+
+    The noncentral t distribution's upper tail beyond the central one's 95 % quantile; ``error`` is the standard error
+    of the difference of means, in AP points. The degrees of freedom are taken as known: below four seeds an arm, where
+    Welch's estimate of them varies most, the true chance is up to 6 points lower.
+    """
+    return float(1 - nctdtr(df, distance / error, stdtrit(df, 1 - TAIL)))
+
+
+def further_seeds(distance: float, error_with: Callable[[int], tuple[float, float]]) -> int | None:
+    """The least number of further seeds an arm at which :func:`power` reaches 80 %.
+
+    Args:
+        distance: of the observed gap from the margin, in AP points, not negative.
+        error_with: standard error and degrees of freedom of a study with that many further seeds an arm.
+
+    Returns:
+        At least 1; ``None`` for a gap on the margin, or so near it that not even 100,000 seeds can be expected to
+        decide.
+    """
+    if distance <= NO_SPREAD:
+        return None
+    enough = 1
+    while power(distance, *error_with(enough)) < POWER:
+        enough *= 2
+        if enough > _AS_GOOD_AS_NEVER:
+            return None
+    too_few = enough // 2  # 0 is too few for an undecided gap: there the chance is below about a half
+    while enough - too_few > 1:
+        middle = (enough + too_few) // 2
+        if power(distance, *error_with(middle)) < POWER:
+            too_few = middle
+        else:
+            enough = middle
+    return enough
