@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workspace.errors import UserError
-from workspace.precision import LossScale, Precision
+from workspace.precision import Precision
 
 Scale = Literal["demo", "full"]
 DeviceKind = Literal["cpu", "cuda", "npu"]
@@ -106,17 +106,13 @@ class RunSpec:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "RunSpec":
-        precision = dict(fields["precision"])
-        scale = precision["loss_scale"]
-        precision["loss_scale"] = LossScale(**scale) if scale else None
-        precision["fp32_islands"] = tuple(precision["fp32_islands"])
         recipe = dict(fields["recipe"], milestones=tuple(fields["recipe"]["milestones"]))
         size = fields["image_size"]
         return cls(
             **{
                 **fields,
                 "data": DataSpec(**fields["data"]),
-                "precision": Precision(**precision),
+                "precision": Precision.from_json(fields["precision"]),
                 "recipe": Recipe(**recipe),
                 "image_size": (size[0], size[1]) if size else None,
             }

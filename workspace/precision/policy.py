@@ -4,8 +4,9 @@ It is stated once, in an experiment or on the command line, and passed down. No 
 environment variable holds another opinion; what the hardware really did is recorded by :mod:`workspace.precision.audit`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from workspace.errors import UserError
 
@@ -76,6 +77,12 @@ class Precision:
     def is_mixed(self) -> bool:
         """Whether convolutions and matrix products run in a 16-bit type under autocast."""
         return self.name != "fp32"
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "Precision":
+        """The precision whose ``dataclasses.asdict`` this is, also after a passage through JSON."""
+        scale = fields["loss_scale"]
+        return cls(**{**fields, "loss_scale": LossScale(**scale) if scale else None})
 
 
 FP32 = Precision(name="fp32")

@@ -1,0 +1,45 @@
+"""The CPU: strict FP32, and FP16 as a model of the NPU's (`workspace.precision.half`)."""
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from workspace.devices.interface import Device
+
+
+class Cpu(Device):
+    kind = "cpu"
+
+    def check(self) -> None:
+        """A CPU is always there."""
+
+    def count(self) -> int:
+        return len(os.sched_getaffinity(0))
+
+    def use_strict_fp32(self) -> None:
+        import torch
+
+        # oneDNN may compute FP32 in bf16 or TF32 on processors with matrix units when asked to: keep it from that.
+        torch.set_float32_matmul_precision("highest")
+
+    def facts(self) -> dict[str, Any]:
+        import torch
+
+        return {
+            "kind": self.kind,
+            "name": _model_name() or platform.machine(),
+            "reduced_fp32": torch.get_float32_matmul_precision() != "highest",
+            "threads": torch.get_num_threads(),
+        }
+
+    def torch_name(self, index: int) -> str:
+        return "cpu"
+
+
+def _model_name() -> str | None:
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists():
+        return None
+    lines = (line.partition(":") for line in cpuinfo.read_text().splitlines())
+    return next((value.strip() for key, _, value in lines if key.strip() == "model name"), None)

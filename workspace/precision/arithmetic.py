@@ -1,0 +1,79 @@
+"""How each device performs a `Precision`: contexts for the forward and backward pass, and the gradient scaler."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+
+import torch
+
+from workspace.precision.policy import LossScale, Precision
+
+_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class Arithmetic:
+    """FP32, and the base of the others.
+
+    Attributes:
+        scaler: gradient scaler; ``None`` unless FP16.
+    """
+
+    def __init__(self, loss_scale: LossScale | None = None, device_type: str = "cpu") -> None:
+        self.scaler: torch.amp.GradScaler | None = None
+        self._static_scale: float | None = None
+        if loss_scale is not None:
+            self.scaler = _grad_scaler(loss_scale, device_type)
+            if loss_scale.policy == "static":
+                self._static_scale = loss_scale.init
+
+    def forward(self) -> AbstractContextManager[object]:
+        """Context of the forward pass and the losses."""
+        return nullcontext()
+
+    def backward(self) -> AbstractContextManager[object]:
+        """Context of the backward pass."""
+        return nullcontext()
+
+    def reveal_overflow(self, parameters: Sequence[torch.Tensor]) -> None:
+        """Puts an inf into a gradient where the hardware hid an overflow of the backward pass from the scaler."""
+
+    def update_scale(self) -> None:
+        """After a step: lets the scale grow or shrink, or holds it where it is static."""
+        assert self.scaler is not None
+        self.scaler.update(self._static_scale)
+
+
+def arithmetic(precision: Precision, device: str) -> Arithmetic:
+    """The arithmetic of that precision on a torch device such as ``cpu`` or ``npu:3``."""
+    kind = torch.device(device).type
+    if not precision.is_mixed:
+        return Arithmetic()
+    if kind == "cpu":
+        return HalfOnCpu(precision)
+    return Autocast(precision, kind)
+
+
+class Autocast(Arithmetic):
+    """An accelerator's own 16-bit arithmetic under torch's autocast, or torch_npu's."""
+
+    def __init__(self, precision: Precision, device_type: str) -> None:
+        super().__init__(precision.loss_scale, device_type)
+        self._precision = precision
+        self._device_type = device_type
+
+    @contextmanager
+    def forward(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            if self._device_type == "cuda" and self._precision.autocast == "npu":
+                from workspace.precision.npu_autocast import cuda_as_on_npu
+
+                stack.enter_context(cuda_as_on_npu())
+            stack.enter_context(torch.autocast(self._device_type, dtype=_DTYPES[self._precision.name]))
+            yield
+
+
+def _grad_scaler(loss_scale: LossScale, device_type: str) -> torch.amp.GradScaler:
+    options = {"init_scale": loss_scale.init, "growth_interval": loss_scale.growth_interval}
+    if device_type == "npu":
+        # torch.amp.GradScaler does not know the NPU's overflow register, and torch_npu's takes no device.
+        return torch.npu.amp.GradScaler(**options)  # type: ignore[attr-defined, no-any-return]
+    return torch.amp.GradScaler(device_type, **options)

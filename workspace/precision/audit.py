@@ -1,0 +1,99 @@
+"""What the arithmetic of a run really was, observed, and whether that agrees with what it was called.
+
+"FP32" is not one thing: an Ascend 910A runs it as FP16, an A2/A3 convolves in HF32 and a GPU in TF32 unless told
+otherwise, and MMEngine exchanges the optimizer wrapper on an NPU. So an arm's name is not believed: the types that
+convolutions and linear layers produced in the first step are recorded, beside the switches and the classes in charge.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from workspace.precision.policy import Precision
+
+Audit = dict[str, Any]
+
+_COMPUTE_DTYPE = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+
+
+class ArithmeticRecorder:
+    """Watches one step of a model through forward hooks, which see tensors and change none.
+
+    Args:
+        islands: members of FP32 islands, as in `make_islands`; layers under them are counted apart.
+    """
+
+    def __init__(self, model: nn.Module, islands: Iterable[str]) -> None:
+        prefixes = tuple(member for member in islands if ":" not in member)
+        self._outputs: Counter[str] = Counter()
+        self._island_outputs: Counter[str] = Counter()
+        self._parameters = Counter(_name(p.dtype) for p in model.parameters())
+        self._autocast: set[str] = set()
+        self._handles = []
+        for path, module in model.named_modules():
+            if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
+                inside = any(path == p or path.startswith(f"{p}.") for p in prefixes)
+                self._handles.append(module.register_forward_hook(self._hook(inside)))
+
+    def _hook(self, inside: bool) -> Any:
+        counts = self._island_outputs if inside else self._outputs
+
+        def record(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+            counts[_name(output.dtype)] += 1
+            kind = output.device.type
+            enabled = torch.is_autocast_enabled(kind)
+            self._autocast.add(_name(torch.get_autocast_dtype(kind)) if enabled else "off")
+
+        return record
+
+    def stop(self) -> Audit:
+        """Takes the hooks off and returns the counts of layer outputs by type."""
+        for handle in self._handles:
+            handle.remove()
+        return {
+            "layer_outputs": dict(self._outputs),
+            "island_outputs": dict(self._island_outputs),
+            "parameters": dict(self._parameters),
+            "autocast": sorted(self._autocast),
+        }
+
+
+def contradictions(audit: Audit, precision: Precision) -> list[str]:
+    """Where an audit contradicts the precision that the run was meant to have; empty when it agrees.
+
+    Args:
+        audit: counts of `ArithmeticRecorder.stop`, with ``device`` (`Device.facts`) and ``scaler`` beside them.
+    """
+    found = []
+    expected = _COMPUTE_DTYPE[precision.name]
+    outputs, inside = audit["layer_outputs"], audit["island_outputs"]
+    if not outputs and not inside:
+        found.append("no convolution or linear layer ran")
+    wrong = {dtype: count for dtype, count in outputs.items() if dtype != expected}
+    if wrong:
+        found.append(f"layers should produce {expected} and produced {_counted(wrong)}")
+    narrow = {dtype: count for dtype, count in inside.items() if dtype != "float32"}
+    if narrow:
+        found.append(f"layers of FP32 islands produced {_counted(narrow)}")
+    masters = {dtype: count for dtype, count in audit["parameters"].items() if dtype != "float32"}
+    if masters:
+        found.append(f"parameters should be float32 masters and are {_counted(masters)}")
+    if precision.name == "fp32":
+        if audit["autocast"] not in ([], ["off"]):
+            found.append(f"autocast was on: {', '.join(audit['autocast'])}")
+        if audit["device"]["reduced_fp32"]:
+            found.append("the device computed FP32 with fewer mantissa bits (TF32 or HF32)")
+    if (precision.loss_scale is not None) != (audit["scaler"] is not None):
+        found.append(f"gradient scaler: {audit['scaler'] or 'none'}")
+    return found
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{dtype} ({count})" for dtype, count in sorted(counts.items()))
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,165 @@
+"""From a `RunSpec` to the MMEngine configuration that trains it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from workspace.datasets import Split
+from workspace.detectors import detector
+from workspace.spec import Recipe, RunSpec
+
+CACHE_MIB = 512
+"""Bound on the decoded pictures that each data set of a run keeps in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a worker is handed: what to train, and where.
+
+    Attributes:
+        train, evaluate: the splits of ``spec.data`` as they lie on this machine.
+        folder: the run folder; made when it is not there.
+        device: torch device, e.g. ``cpu`` or ``npu:3``.
+        threads: threads of one process on the CPU.
+        loader_workers: processes that load pictures; 0 loads in the training process.
+    """
+
+    spec: RunSpec
+    classes: tuple[str, ...]
+    train: Split
+    evaluate: Split
+    folder: Path
+    device: str
+    threads: int = 1
+    loader_workers: int = 0
+
+
+def build_config(task: Task) -> Config:
+    """The complete configuration of a run, as data: what is stored beside its result."""
+    spec = task.spec
+    described = detector(spec.detector)
+    cfg = Config.fromfile(described.config_path(spec.scale))
+    _set_classes(cfg.model, len(task.classes))
+    metric = described.metric.removeprefix("coco/").removesuffix("_mAP")
+
+    train_pipeline, test_pipeline = cfg.train_pipeline, cfg.test_pipeline
+    if spec.image_size is not None:
+        train_pipeline, test_pipeline = _plain_pipelines(spec.image_size, with_mask=metric == "segm")
+    train = _dataset(cfg.train_dataloader.dataset, task.train, task.classes, train_pipeline)
+    evaluate = _dataset(cfg.val_dataloader.dataset, task.evaluate, task.classes, test_pipeline)
+    loader = {"num_workers": task.loader_workers, "persistent_workers": task.loader_workers > 0}
+    cfg.train_dataloader = dict(
+        batch_size=spec.recipe.batch_size,
+        sampler=dict(type="EpochSampler", seed=spec.seed),
+        batch_sampler=cfg.train_dataloader.get("batch_sampler"),
+        dataset=dict(type="SeededDataset", seed=spec.seed, dataset=train),
+        **loader,
+    )
+    cfg.val_dataloader = dict(
+        batch_size=16 if spec.scale == "demo" else 1,
+        sampler=dict(type="DefaultSampler", shuffle=False),
+        dataset=evaluate,
+        **loader,
+    )
+    cfg.val_evaluator = dict(type="FasterCocoMetric", ann_file=str(task.evaluate.annotations), metric=metric)
+    cfg.train_cfg = dict(by_epoch=True, max_epochs=spec.epochs, val_interval=-(-spec.epochs // spec.evaluations))
+    cfg.val_cfg = dict(type="ValLoop")
+    for unused in ("test_dataloader", "test_evaluator", "test_cfg", "auto_scale_lr"):
+        cfg.pop(unused, None)
+
+    cfg.optim_wrapper = _optim_wrapper(cfg.optim_wrapper, spec, task.device)
+    cfg.param_scheduler = _schedulers(spec.recipe, spec.epochs)
+    cfg.randomness = dict(seed=spec.seed)
+    cfg.env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
+    cfg.device = task.device
+    cfg.work_dir = str(task.folder / "mmengine")
+    cfg.custom_hooks = []
+    cfg.default_hooks = dict(
+        runtime_info=dict(type="RuntimeInfoHook"),
+        timer=dict(type="IterTimerHook"),
+        sampler_seed=dict(type="DistSamplerSeedHook"),
+        logger=dict(type="LoggerHook", interval=50),
+        param_scheduler=dict(type="ParamSchedulerHook"),
+        checkpoint=None,
+    )
+    cfg.visualizer = dict(type="Visualizer", vis_backends=[])
+    cfg.log_processor = dict(type="LogProcessor", window_size=50, by_epoch=True)
+    return cfg
+
+
+def _set_classes(model: ConfigDict, count: int) -> None:
+    for head in ("bbox_head", "mask_head"):
+        if head in model:
+            model[head].num_classes = count
+
+
+def _plain_pipelines(size: tuple[int, int], *, with_mask: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Resize to fit, flip, nothing else: a demo's schedule is too short to profit from stronger augmentation."""
+    head = [
+        dict(type="LoadImageFromFile"),
+        dict(type="LoadAnnotations", with_bbox=True, with_mask=with_mask),
+        dict(type="Resize", scale=size, keep_ratio=True),
+    ]
+    keys = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
+    return (
+        [*head, dict(type="RandomFlip", prob=0.5), dict(type="PackDetInputs")],
+        [head[0], head[2], dict(type="LoadAnnotations", with_bbox=True), dict(type="PackDetInputs", meta_keys=keys)],
+    )
+
+
+def _dataset(base: Mapping[str, Any], split: Split, classes: tuple[str, ...], pipeline: Any) -> dict[str, Any]:
+    """The configuration's own data set, on the split's files; wrappers such as ``RepeatDataset`` are kept."""
+    described = dict(base)
+    if "ann_file" not in described:
+        return {**described, "dataset": _dataset(described["dataset"], split, classes, pipeline)}
+    described.update(
+        type="CachedCocoDataset",
+        cache_mib=CACHE_MIB,
+        data_root="",
+        ann_file=str(split.annotations),
+        data_prefix=dict(img=f"{split.images}/"),
+        metainfo=dict(classes=classes),
+        pipeline=pipeline,
+    )
+    return described
+
+
+def _optim_wrapper(base: Mapping[str, Any], spec: RunSpec, device: str) -> dict[str, Any]:
+    recipe = spec.recipe
+    optimizer: dict[str, Any] = dict(type=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    if recipe.optimizer == "SGD":
+        optimizer["momentum"] = recipe.momentum
+    return dict(
+        type="PrecisionOptimWrapper",
+        precision=asdict(spec.precision),
+        device=device,
+        optimizer=optimizer,
+        clip_grad=dict(max_norm=recipe.clip_norm, norm_type=2) if recipe.clip_norm is not None else None,
+        paramwise_cfg=base.get("paramwise_cfg"),
+    )
+
+
+def island_members(spec: RunSpec) -> tuple[str, ...]:
+    """Members of the FP32 islands that the precision names, as `make_islands` takes them."""
+    groups = detector(spec.detector).islands
+    return tuple(member for name in spec.precision.fp32_islands for member in groups[name])
+
+
+def _schedulers(recipe: Recipe, epochs: int) -> list[dict[str, Any]]:
+    """Warm-up by steps, then decay: after each epoch as in MMDetection, or each step where the schedule is in steps."""
+    warmup: dict[str, Any]
+    if recipe.warmup == "constant":
+        warmup = dict(type="ConstantLR", factor=recipe.warmup_factor)
+    else:
+        warmup = dict(type="LinearLR", start_factor=recipe.warmup_factor)
+    warmup.update(by_epoch=False, begin=0, end=recipe.warmup_steps)
+    decay: dict[str, Any]
+    if recipe.decay == "cosine":
+        decay = dict(type="CosineAnnealingLR", T_max=epochs, eta_min=0.0)
+    else:
+        decay = dict(type="MultiStepLR", gamma=0.1, milestones=[round(m * epochs) for m in recipe.milestones])
+    decay.update(by_epoch=True, begin=0, end=epochs, convert_to_iter_based=recipe.steps is not None)
+    return [warmup, decay] if recipe.warmup_steps > 0 else [decay]

@@ -1,0 +1,64 @@
+"""Hooks that make a run reproducible, resumable and observable."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+
+from workspace.journal import JournalWriter
+from workspace.training.data import derive_seed
+from workspace.training.runner import RunRunner
+
+
+class EpochSeedHook(Hook):  # type: ignore[misc]
+    """Seeds torch's generators from (seed, epoch), so that no draw depends on what was drawn before."""
+
+    priority = "VERY_HIGH"
+
+    def before_train_epoch(self, runner: RunRunner) -> None:
+        torch.manual_seed(derive_seed(runner.seed, runner.epoch))
+
+
+class CheckpointHook(Hook):  # type: ignore[misc]
+    """Stores a checkpoint of each epoch when the next one begins: its evaluation, if any, is then in the journal."""
+
+    priority = "LOWEST"
+
+    def __init__(self, journal: JournalWriter) -> None:
+        self._journal = journal
+        self._stored = 0
+
+    def before_train(self, runner: RunRunner) -> None:
+        self._stored = runner.epoch
+
+    def before_train_epoch(self, runner: RunRunner) -> None:
+        if runner.epoch > self._stored:
+            runner.save_progress()
+            self._stored = runner.epoch
+            self._journal.write("checkpoint", step=runner.iter, epoch=runner.epoch)
+
+
+class JournalHook(Hook):  # type: ignore[misc]
+    """Writes every step's and every evaluation's metrics to the journal."""
+
+    priority = "LOW"
+
+    def __init__(self, journal: JournalWriter) -> None:
+        self._journal = journal
+        self.last_evaluation: dict[str, float] = {}
+
+    def before_train(self, runner: RunRunner) -> None:
+        self._journal.write("start", step=runner.iter, epoch=runner.epoch)
+
+    def after_train_iter(
+        self, runner: RunRunner, batch_idx: int, data_batch: Any = None, outputs: Mapping[str, Any] | None = None
+    ) -> None:
+        metrics = {f"train/{name}": float(value) for name, value in (outputs or {}).items()}
+        metrics["train/lr"] = runner.optim_wrapper.get_lr()["lr"][0]
+        metrics.update(runner.optim_wrapper.step_metrics)
+        self._journal.write("step", step=runner.iter + 1, epoch=runner.epoch, metrics=metrics)
+
+    def after_val_epoch(self, runner: RunRunner, metrics: Mapping[str, float] | None = None) -> None:
+        self.last_evaluation = {name: float(value) for name, value in (metrics or {}).items()}
+        self._journal.write("eval", step=runner.iter, epoch=runner.epoch, metrics=self.last_evaluation)

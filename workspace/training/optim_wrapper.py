@@ -1,0 +1,116 @@
+"""MMEngine's optimizer wrapper for every precision on every device, with its step observed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
+from torch import nn
+
+from workspace.precision import Precision
+from workspace.precision.arithmetic import arithmetic
+
+UNDERFLOW_INTERVAL = 50
+"""Steps between two counts of underflown gradient entries; a count reads every gradient once."""
+
+FP16_SMALLEST_SUBNORMAL = 2.0**-24
+FP16_SMALLEST_NORMAL = 2.0**-14
+
+
+@OPTIM_WRAPPERS.register_module()
+class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
+    """Forward, backward and step of one `Precision`.
+
+    MMEngine has ``OptimWrapper`` for FP32 and ``AmpOptimWrapper`` for accelerators, and on some NPUs exchanges one for
+    the other without a word. This one does what its precision says, on the CPU too.
+
+    Attributes:
+        step_metrics: of the last step: ``train/grad_norm`` (L2, unscaled, before clipping) and, in FP16,
+            ``precision/loss_scale``, ``precision/skipped_steps`` (so far) and, every `UNDERFLOW_INTERVAL` steps,
+            ``precision/underflow_share`` and ``precision/subnormal_share``: the shares of entries of the scaled
+            parameter gradients below FP16's smallest positive and smallest normal number.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        *,
+        precision: dict[str, Any],
+        device: str,
+        accumulative_counts: int = 1,
+        clip_grad: dict[str, Any] | None = None,
+    ) -> None:
+        self._max_norm = None if clip_grad is None else float(clip_grad["max_norm"])
+        super().__init__(optimizer, accumulative_counts, clip_grad)
+        self.arithmetic = arithmetic(Precision.from_json(precision), device)
+        self.step_metrics: dict[str, float] = {}
+        self.skipped_steps = 0
+        self._stepped = False
+        self._steps_seen = 0
+        optimizer.register_step_post_hook(self._note_step)
+
+    def _note_step(self, *_: Any) -> None:
+        self._stepped = True
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        with super().optim_context(model), self.arithmetic.forward():
+            yield
+
+    def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
+        scaler = self.arithmetic.scaler
+        with self.arithmetic.backward():
+            (loss if scaler is None else scaler.scale(loss)).backward(**kwargs)
+        self._inner_count += 1
+
+    def step(self, **kwargs: Any) -> None:
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        scaler = self.arithmetic.scaler
+        self.step_metrics = {}
+        if scaler is not None:
+            if self._steps_seen % UNDERFLOW_INTERVAL == 0:
+                self.step_metrics.update(underflow([p.grad for p in parameters]))
+            self.step_metrics["precision/loss_scale"] = scaler.get_scale()
+            self.arithmetic.reveal_overflow(parameters)
+            scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+        if self._max_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self._max_norm, norm)
+        self._stepped = False
+        if scaler is None:
+            self.optimizer.step(**kwargs)
+        else:
+            scaler.step(self.optimizer, **kwargs)
+            self.arithmetic.update_scale()
+            self.skipped_steps += not self._stepped
+            self.step_metrics["precision/skipped_steps"] = self.skipped_steps
+        self.step_metrics["train/grad_norm"] = float(norm)
+        self._steps_seen += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().state_dict()
+        if self.arithmetic.scaler is not None:
+            state["loss_scaler"] = self.arithmetic.scaler.state_dict()
+        state["steps"] = {"seen": self._steps_seen, "skipped": self.skipped_steps}
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        state = dict(state_dict)
+        steps = state.pop("steps")
+        self._steps_seen, self.skipped_steps = steps["seen"], steps["skipped"]
+        stored = state.pop("loss_scaler", {})
+        if self.arithmetic.scaler is not None:
+            # torch_npu's scaler has one key more ("dynamic") than torch's, and neither accepts the other's state.
+            own = self.arithmetic.scaler.state_dict()
+            self.arithmetic.scaler.load_state_dict({key: stored.get(key, value) for key, value in own.items()})
+        super().load_state_dict(state)
+
+
+def underflow(gradients: list[torch.Tensor]) -> dict[str, float]:
+    """Shares of the entries of all gradients that FP16 would hold as zero, or only as a subnormal number."""
+    total = sum(g.numel() for g in gradients)
+    zero = sum(int((g.abs() < FP16_SMALLEST_SUBNORMAL).sum()) for g in gradients)
+    small = sum(int((g.abs() < FP16_SMALLEST_NORMAL).sum()) for g in gradients)
+    return {"precision/underflow_share": zero / total, "precision/subnormal_share": (small - zero) / total}

@@ -1,0 +1,156 @@
+"""What a worker does: train the run of a `Task`, from its last checkpoint if there is one, and write its result."""
+
+import fcntl
+import traceback
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.utils import register_all_modules
+from mmengine.hooks import Hook
+
+from workspace import devices
+from workspace.detectors import detector, mmdet_version
+from workspace.errors import UserError
+from workspace.files import write_json
+from workspace.journal import JournalReader, JournalWriter
+from workspace.precision.audit import ArithmeticRecorder, Audit, contradictions
+from workspace.precision.islands import make_islands
+from workspace.training import data, modules, optim_wrapper  # noqa: F401  registers what configurations name
+from workspace.training.config import Task, build_config, island_members
+from workspace.training.hooks import CheckpointHook, EpochSeedHook, JournalHook
+from workspace.training.runner import RunRunner
+
+RESULT = "result.json"
+AUDIT = "audit.json"
+SPEC = "spec.json"
+CONFIG = "config.py"
+
+
+def train(task: Task) -> None:
+    """Trains and evaluates the run unless its result is already there.
+
+    Writes ``spec.json``, ``config.py``, ``events.jsonl``, ``audit.json``, ``model.pth`` and, last, ``result.json``.
+    Exceptions are written to the journal as the reason of failure and raised.
+
+    Raises:
+        UserError: another process trains this run, or the audit contradicts the precision.
+    """
+    task.folder.mkdir(parents=True, exist_ok=True)
+    with (task.folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"run {task.spec.signature}: another process is training it in {task.folder}") from None
+        if (task.folder / RESULT).exists():
+            return
+        journal = JournalWriter(task.folder)
+        try:
+            _train(task, journal)
+        except BaseException as error:
+            reason = str(error) or "".join(traceback.format_exception_only(error)).strip()
+            journal.write("end", status="failed", reason=reason.splitlines()[0])
+            raise
+        finally:
+            journal.close()
+
+
+def _train(task: Task, journal: JournalWriter) -> None:
+    spec = task.spec
+    write_json(task.folder / SPEC, spec.to_json())
+    torch.set_num_threads(task.threads)
+    device = devices.device(spec.device)
+    device.check()
+    if spec.precision.name == "fp32":
+        device.use_strict_fp32()
+    runner = build_runner(task)
+    (task.folder / CONFIG).write_text(runner.cfg.pretty_text)
+    observer = JournalHook(journal)
+    audit = AuditHook(task)
+    for hook in (EpochSeedHook(), audit, observer, CheckpointHook(journal)):
+        runner.register_hook(hook)
+    runner.train()
+    runner.save_model()
+    metric = detector(spec.detector).metric
+    write_json(
+        task.folder / RESULT,
+        {
+            "signature": spec.signature,
+            "metric": metric,
+            # MMDetection reports nothing when nothing at all was detected
+            "ap": 100 * observer.last_evaluation.get(metric, 0.0),
+            "metrics": observer.last_evaluation,
+            "steps": runner.iter,
+            "skipped_steps": runner.optim_wrapper.skipped_steps,
+            "seconds": device_seconds(task.folder),
+            "audit": audit.observed,
+            "versions": versions(),
+        },
+    )
+    journal.write("end", status="finished")
+
+
+def build_runner(task: Task) -> RunRunner:
+    """The runner of that task, with its FP32 islands made and no hooks of ours yet."""
+    register_all_modules()
+    with warnings.catch_warnings():
+        # Hooks, loops and wrappers of MMEngine warn about settings that are meant as they are.
+        warnings.simplefilter("ignore", UserWarning)
+        runner: RunRunner = RunRunner.from_cfg(build_config(task))
+    make_islands(runner.model, island_members(task.spec), task.spec.device)
+    return runner
+
+
+class AuditHook(Hook):  # type: ignore[misc]
+    """Records the arithmetic of the first step and stops a run whose audit contradicts its precision."""
+
+    priority = "VERY_LOW"
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._recorder: ArithmeticRecorder | None = None
+        self.observed: Audit = {}
+
+    def before_train(self, runner: RunRunner) -> None:
+        self._recorder = ArithmeticRecorder(runner.model, island_members(self._task.spec))
+
+    def after_train_iter(self, runner: RunRunner, *_: Any, **__: Any) -> None:
+        if self._recorder is None:
+            return
+        scaler = runner.optim_wrapper.arithmetic.scaler
+        self.observed = {
+            **self._recorder.stop(),
+            "optim_wrapper": type(runner.optim_wrapper).__name__,
+            "scaler": None if scaler is None else f"{type(scaler).__module__}.{type(scaler).__qualname__}",
+            "device": devices.device(self._task.spec.device).facts(),
+            "precision": self._task.spec.to_json()["precision"],
+        }
+        self._recorder = None
+        found = contradictions(self.observed, self._task.spec.precision)
+        self.observed["contradictions"] = found
+        write_json(self._task.folder / AUDIT, self.observed)
+        if found:
+            raise UserError(f"the audit contradicts precision {self._task.spec.precision.name}: {'; '.join(found)}")
+
+
+def device_seconds(folder: Path) -> float:
+    """Seconds that a run's attempts held a device, from its journal; work lost to interruptions included."""
+    total, begun, last = 0.0, None, 0.0
+    for event in JournalReader(folder).read():
+        if event["kind"] == "start":
+            total += last - begun if begun is not None else 0.0
+            begun = event["time"]
+        last = event["time"]
+    return total + (last - begun if begun is not None else 0.0)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes a run's numbers."""
+    return {
+        "torch": torch.__version__,
+        "mmdet": mmdet_version(),
+        "mmcv": version("onedl-mmcv"),
+        "mmengine": version("onedl-mmengine"),
+    }

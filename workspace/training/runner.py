@@ -1,0 +1,69 @@
+"""MMEngine's Runner with a device of our choice and checkpoints that survive a kill."""
+
+from pathlib import Path
+from typing import Any
+
+import mmdet
+import mmengine
+import torch
+from mmengine.model import revert_sync_batchnorm
+from mmengine.runner import Runner
+from torch import nn
+
+from workspace.files import write_atomically
+
+CHECKPOINT = "checkpoint.pth"
+MODEL = "model.pth"
+
+
+class RunRunner(Runner):  # type: ignore[misc]
+    """Trains on ``cfg.device`` and goes on from the checkpoint in the run folder, if one is there.
+
+    MMEngine chooses the device when it is imported, and loads checkpoints by unpickling. Here a checkpoint holds
+    tensors and plain values only, is loaded with ``weights_only``, and is replaced in one step.
+    """
+
+    @property
+    def run_folder(self) -> Path:
+        return Path(self.work_dir).parent
+
+    def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
+        return revert_sync_batchnorm(model.to(torch.device(self.cfg.device)))  # type: ignore[no-any-return]
+
+    def load_or_resume(self) -> None:
+        path = self.run_folder / CHECKPOINT
+        if not path.exists():
+            return
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        self.model.load_state_dict(state["state_dict"])
+        self.optim_wrapper.load_state_dict(state["optimizer"])
+        for scheduler, stored in zip(self.param_schedulers, state["param_schedulers"], strict=True):
+            scheduler.load_state_dict(stored)
+        self.train_loop._epoch = state["meta"]["epoch"]
+        self.train_loop._iter = state["meta"]["iter"]
+        self.logger.info(f"going on after epoch {state['meta']['epoch']}")
+
+    def save_progress(self) -> None:
+        """Stores all that training needs to go on after this epoch."""
+        state = {
+            **self._model_state(),
+            "optimizer": self.optim_wrapper.state_dict(),
+            "param_schedulers": [scheduler.state_dict() for scheduler in self.param_schedulers],
+        }
+        write_atomically(self.run_folder / CHECKPOINT, lambda path: torch.save(state, path))
+
+    def save_model(self) -> None:
+        """Stores the trained weights as MMDetection reads them, and drops the checkpoint."""
+        write_atomically(self.run_folder / MODEL, lambda path: torch.save(self._model_state(), path))
+        (self.run_folder / CHECKPOINT).unlink(missing_ok=True)
+
+    def _model_state(self) -> dict[str, Any]:
+        meta = {
+            "epoch": self.epoch,
+            "iter": self.iter,
+            "cfg": self.cfg.pretty_text,
+            "dataset_meta": dict(self.train_dataloader.dataset.metainfo),
+            "mmengine_version": mmengine.__version__,
+            "mmdet_version": mmdet.__version__,
+        }
+        return {"meta": meta, "state_dict": {k: v.cpu() for k, v in self.model.state_dict().items()}}
