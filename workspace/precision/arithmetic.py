@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 
 import torch
 
+from workspace.precision.half import HalfArithmetic
+from workspace.precision.npu_autocast import cuda_as_on_npu
 from workspace.precision.policy import LossScale, Precision
 
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -36,6 +38,10 @@ class Arithmetic:
     def reveal_overflow(self, parameters: Sequence[torch.Tensor]) -> None:
         """Puts an inf into a gradient where the hardware hid an overflow of the backward pass from the scaler."""
 
+    def counts(self) -> dict[str, float]:
+        """Metrics of the last step that only this arithmetic knows."""
+        return {}
+
     def update_scale(self) -> None:
         """After a step: lets the scale grow or shrink, or holds it where it is static."""
         assert self.scaler is not None
@@ -52,6 +58,41 @@ def arithmetic(precision: Precision, device: str) -> Arithmetic:
     return Autocast(precision, kind)
 
 
+class HalfOnCpu(Arithmetic):
+    """The CPU's model of the NPU: half arithmetic under the NPU's autocast list."""
+
+    def __init__(self, precision: Precision) -> None:
+        super().__init__(precision.loss_scale)
+        self._half = HalfArithmetic(_DTYPES[precision.name], precision.overflow)
+        self._clamped = {"precision/forward_clamped": 0.0, "precision/backward_clamped": 0.0}
+
+    @contextmanager
+    def forward(self) -> Iterator[None]:
+        saturation = self._half.saturation
+        with self._half, self._half.autocast():
+            yield
+        if saturation is not None:
+            # The 910A's status register is cleared here: what overflowed in the forward pass is clamped in silence.
+            self._clamped["precision/forward_clamped"] = saturation.clear()
+
+    def backward(self) -> AbstractContextManager[object]:
+        return self._half
+
+    def reveal_overflow(self, parameters: Sequence[torch.Tensor]) -> None:
+        saturation = self._half.saturation
+        if saturation is None:
+            return
+        clamped = saturation.clear()
+        self._clamped["precision/backward_clamped"] = clamped
+        if clamped:
+            gradient = parameters[0].grad
+            assert gradient is not None
+            gradient.view(-1)[0] = torch.inf  # the step is skipped, so the gradient itself is lost anyway
+
+    def counts(self) -> dict[str, float]:
+        return dict(self._clamped) if self._half.saturation is not None else {}
+
+
 class Autocast(Arithmetic):
     """An accelerator's own 16-bit arithmetic under torch's autocast, or torch_npu's."""
 
@@ -64,8 +105,6 @@ class Autocast(Arithmetic):
     def forward(self) -> Iterator[None]:
         with ExitStack() as stack:
             if self._device_type == "cuda" and self._precision.autocast == "npu":
-                from workspace.precision.npu_autocast import cuda_as_on_npu
-
                 stack.enter_context(cuda_as_on_npu())
             stack.enter_context(torch.autocast(self._device_type, dtype=_DTYPES[self._precision.name]))
             yield

@@ -30,7 +30,8 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
         step_metrics: of the last step: ``train/grad_norm`` (L2, unscaled, before clipping) and, in FP16,
             ``precision/loss_scale``, ``precision/skipped_steps`` (so far) and, every `UNDERFLOW_INTERVAL` steps,
             ``precision/underflow_share`` and ``precision/subnormal_share``: the shares of entries of the scaled
-            parameter gradients below FP16's smallest positive and smallest normal number.
+            parameter gradients below FP16's smallest positive and smallest normal number. Where FP16 saturates,
+            ``precision/forward_clamped`` and ``precision/backward_clamped``: elements that did not fit.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
                 self.step_metrics.update(underflow([p.grad for p in parameters]))
             self.step_metrics["precision/loss_scale"] = scaler.get_scale()
             self.arithmetic.reveal_overflow(parameters)
+            self.step_metrics.update(self.arithmetic.counts())
             scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
         if self._max_norm is not None:
