@@ -1,0 +1,29 @@
+"""COCO-format data sets with three splits: train, search (for trials) and eval (for the verdict alone)."""
+
+from pathlib import Path
+
+from workspace.datasets.dataset import SPLITS, DataSet, Row, Split, load, statistics
+
+__all__ = ["SPLITS", "DataSet", "Row", "Split", "open_dataset", "statistics"]
+
+
+def open_dataset(data_dir: Path | None, work_dir: Path) -> DataSet:
+    """The data set in that COCO-format folder, or the embedded one for ``None``; made or checked on first use.
+
+    Args:
+        data_dir: ``images/`` and ``annotations/{train,val}.json``, or COCO's own layout; see :mod:`.coco`.
+        work_dir: prepared splits are kept under its ``data/``.
+
+    Raises: UserError when the folder is unusable, or the work folder cannot be written.
+    """
+    from workspace.datasets import shapes
+    from workspace.datasets.folder import open_folder
+    from workspace.datasets.prepared import prepared
+
+    work_dir = work_dir.resolve()
+    if data_dir is not None:
+        return open_folder(data_dir, work_dir)
+    folder = work_dir / "data" / f"{shapes.NAME}-{shapes.VERSION}"
+    digest = prepared(folder, shapes.make)
+    dataset, _ = load(folder, name=shapes.NAME, digest=digest, images={split: folder / split for split in SPLITS})
+    return dataset
