@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workspace.datasets.splits import SEARCH_MINIMUM, carve
-from workspace.errors import UserError
 
 
 @st.composite
@@ -68,5 +67,5 @@ def test_seeds_choose_differently() -> None:
 
 
 def test_one_picture_cannot_be_divided() -> None:
-    with pytest.raises(UserError, match="at least 2"):
+    with pytest.raises(ValueError, match="cannot be divided"):
         carve(["a.jpg"], np.ones((1, 1), np.int64))

@@ -7,7 +7,7 @@ Two layouts are known: ``images/`` with ``annotations/{train,val}.json``, and CO
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -176,7 +176,9 @@ def _images(entries: list[Any], where: str, findings: Findings) -> dict[int, Ite
                 f"{where}: picture without id, file_name, width and height (positive integers)", f"entry {i}"
             )
         elif not _stays_inside(entry["file_name"]):
-            findings.error(f"{where}: file name is absolute or has '..' in it", repr(entry["file_name"]))
+            findings.error(
+                f"{where}: file name that is absolute, has '..' in it or can name no file", entry["file_name"]
+            )
         elif entry["id"] in images:
             findings.error(f"{where}: picture id twice", f"id {entry['id']}")
         elif entry["file_name"] in names:
@@ -275,6 +277,5 @@ def _stays_inside(file_name: str) -> bool:
         file_name.encode()
     except UnicodeEncodeError:  # half a surrogate pair names no file
         return False
-    posix, windows = PurePosixPath(file_name), PureWindowsPath(file_name)
-    absolute = posix.is_absolute() or windows.drive or windows.root
-    return not absolute and ".." not in windows.parts and "\0" not in file_name
+    path = PurePosixPath(file_name)
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in file_name

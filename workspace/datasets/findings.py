@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from workspace.errors import UserError
 
 _EXAMPLES = 3
+_LONGEST = 80  # characters of an example
 
 
 @dataclass
@@ -36,5 +37,11 @@ def _told(kinds: dict[str, list[str]]) -> list[str]:
     lines = []
     for kind, examples in kinds.items():
         more = ", ..." if len(examples) > _EXAMPLES else ""
-        lines.append(f"{kind}: {len(examples)} ({', '.join(examples[:_EXAMPLES])}{more})")
+        lines.append(f"{kind}: {len(examples)} ({', '.join(map(_shown, examples[:_EXAMPLES]))}{more})")
     return lines
+
+
+def _shown(example: str) -> str:
+    """On one line, whatever a file calls itself."""
+    printable = example if example.isprintable() else ascii(example)
+    return printable if len(printable) <= _LONGEST else f"{printable[:_LONGEST]}..."

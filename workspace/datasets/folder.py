@@ -70,6 +70,8 @@ def _prepare(layout: coco.Layout, work_dir: Path, memory: Path) -> str:
         ]
         for split, content in contents.items()
     }
+    if len(listed["train"]) == 1:
+        findings.error("too few training pictures to carve a search split from", "at least 2 are needed")
     found = {split: pictures.present(listed[split], layout.annotations[split].name, findings) for split in listed}
     if findings.errors:  # the rest is looked at all the same, so that one message names everything
         pictures.check_decoding([*found["train"], *found["val"]], findings)
@@ -131,7 +133,7 @@ def _content_digests(listed: Mapping[str, list[Picture]]) -> dict[Path, str]:
             return {}
         return dict(zip((picture.path for picture in distinct), pictures.digests(distinct), strict=True))
     except OSError as error:
-        raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
+        raise UserError(f"a picture cannot be read: {error}") from error
 
 
 def _digest(layout: coco.Layout, listed: Mapping[str, list[Picture]], content: Mapping[Path, str]) -> str:

@@ -14,8 +14,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from workspace.errors import UserError
-
 SEARCH_FRACTION = 0.15
 SEARCH_MINIMUM = 10  # pictures, where that is not more than half
 SEARCH_SEED = 0
@@ -36,11 +34,11 @@ def carve(
         fraction: of the pictures, between 0 and 1.
 
     Returns: (pictures,) bool.
-    Raises: UserError when there are fewer than two pictures.
+    Raises: ValueError when there are fewer than two pictures.
     """
     pictures, classes = counts.shape
     if pictures < 2:
-        raise UserError(f"a search split cannot be carved from {pictures} training picture(s); at least 2 are needed")
+        raise ValueError(f"{pictures} picture(s) cannot be divided")
     size = min(max(round(fraction * pictures), min(SEARCH_MINIMUM, pictures // 2)), pictures - 1)
     pictures_with = (counts > 0).sum(axis=0)
     rarity = np.empty(classes, np.int64)
