@@ -1,3 +1,4 @@
+import contextlib
 import multiprocessing.forkserver
 import os
 import signal
@@ -26,6 +27,7 @@ def _own_fork_server() -> Iterator[None]:
     server._stop()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(REPOSITORY)]))
+        patch.delenv("PYTHONUNBUFFERED", raising=False)
         yield
         server._stop()
 
@@ -93,7 +95,7 @@ def test_the_parent_preloads_with_one_thread_and_tells_workers_theirs(executor: 
     assert eval((tmp_path / "facts").read_text()) == {
         "preloaded_by_parent": True,
         "threads": "3",
-        "threads_of_parent": 1,
+        "threads_at_preload": "1",
     }
 
 
@@ -135,6 +137,18 @@ def test_an_import_error_of_a_preloaded_module_is_in_the_log(tmp_path: Path) -> 
 def test_a_package_that_is_not_installed_is_named() -> None:
     with pytest.raises(UserError, match="'no_such_package' is not installed"):
         LocalExecutor(workers=1, threads=1, preload=["no_such_package.inner"])
+
+
+def test_a_preloaded_module_that_raises_is_a_clear_error(script: Path, tmp_path: Path) -> None:
+    (script.parent / "broken_library.py").write_text("raise RuntimeError('broken on purpose')")
+    script.write_text(script.read_text().replace("preload_witness", "broken_library"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(script.parent), prepend=os.pathsep)
+        with launch(script, tmp_path, "finish", cwd=tmp_path) as process:
+            _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert "RuntimeError: broken on purpose" in errors
+    assert "UserError: cannot start workers: the process that imports broken_library for them died" in errors
 
 
 def test_a_worker_may_have_children(executor: LocalExecutor, tmp_path: Path) -> None:
@@ -204,8 +218,9 @@ def test_a_fork_server_that_was_killed_is_replaced(executor: LocalExecutor, tmp_
     os.kill(server, signal.SIGKILL)
     assert only_end(executor).exitcode != 0
     until(lambda: not running(orphan))
-    executor.start("b", targets.write, (tmp_path / "b", "done"), tmp_path / "log")
+    executor.start("b", targets.report_surroundings, (tmp_path / "b",), tmp_path / "log")
     assert only_end(executor) == Ended("b", 0, None)
+    assert eval((tmp_path / "b").read_text())["threads_at_preload"] == "1"
 
 
 def test_threads_are_divided() -> None:
@@ -219,7 +234,6 @@ def test_threads_are_divided() -> None:
 SCRIPT = """
     import sys
     from pathlib import Path
-    import executor_targets as targets
     from workspace.execution import LocalExecutor
 
     def main_target(path):
@@ -227,7 +241,15 @@ SCRIPT = """
 
     if __name__ == "__main__":
         folder = Path(sys.argv[1])
+        import executor_targets as targets
         executor = LocalExecutor(workers=2, threads=1, preload=["preload_witness"])
+        if sys.argv[2] == "interrupted start":
+            try:
+                executor.start("first", targets.write, (folder / "first", ""), folder / "log")
+            except KeyboardInterrupt:
+                (folder / "interrupted").touch()
+                executor.start("second", targets.report_surroundings, (folder / "second",), folder / "log")
+                sys.exit(executor.wait()[0].exitcode)
         if sys.argv[2] == "finish":
             with executor:
                 executor.start("main", main_target, (folder / "main",), folder / "log")
@@ -256,23 +278,28 @@ def script(tmp_path: Path) -> Path:
     return path
 
 
-def launch(*command: str | Path, cwd: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+@contextlib.contextmanager
+def launch(*command: str | Path, cwd: Path) -> Iterator["subprocess.Popen[str]"]:
+    with subprocess.Popen(
         [sys.executable, "-W", "error", *command],
         cwd=cwd,
         stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("how", [["experiments/sweep.py"], ["-m", "experiments.sweep"]])
 def test_scripts_and_modules_can_start_workers(how: list[str], script: Path, tmp_path: Path) -> None:
     with launch(*how, tmp_path, "finish", cwd=tmp_path) as process:
         assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
-        assert process.stderr is not None
-        assert process.stderr.read() == ""
+        assert process.communicate() == ("", "")
     assert (tmp_path / "main").read_text() == "__mp_main__"
     assert (tmp_path / "module").read_text() == "done"
     assert (tmp_path / "log").read_text() == ""
@@ -304,3 +331,26 @@ def test_ctrl_c_reaches_the_orchestrator_alone(script: Path, tmp_path: Path) -> 
         assert errors == ""
     assert not any(running(pid) for pid in pids)
     assert (tmp_path / "log").read_text() == ""
+
+
+def test_ctrl_c_does_not_break_the_preload(script: Path, tmp_path: Path) -> None:
+    (script.parent / "slow_library.py").write_text(
+        f"""
+import time
+from pathlib import Path
+Path({str(tmp_path / "importing")!r}).touch()
+while not Path({str(tmp_path / "interrupted")!r}).exists():
+    time.sleep(0.01)
+from preload_witness import *
+"""
+    )
+    script.write_text(script.read_text().replace('"preload_witness"', '"preload_witness", "slow_library"'))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(script.parent), prepend=os.pathsep)
+        with launch(script, tmp_path, "interrupted start", cwd=tmp_path) as process:
+            until((tmp_path / "importing").exists)
+            time.sleep(0.2)  # the orchestrator gets as far as waiting for the import
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.communicate(timeout=PATIENCE) == ("", "")
+            assert process.returncode == 0
+    assert eval((tmp_path / "second").read_text())["preloaded_by_parent"]

@@ -71,7 +71,8 @@ class LocalExecutor:
         self._jobs: dict[str, _Job] = {}
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([worker.__name__, *preload])
-        _ensure_server()
+        with _stdout_discarded():  # some libraries print when they are imported
+            _ensure_server()
 
     @property
     def slots_free(self) -> int:
@@ -90,7 +91,13 @@ class LocalExecutor:
             name=job_id,
             daemon=True,  # when the orchestrator exits without close(), workers are terminated, not waited for
         )
-        process.start()
+        try:
+            process.start()
+        except (EOFError, ConnectionError) as error:
+            raise UserError(
+                f"cannot start workers: the process that imports {', '.join(self._preload)} for them died; "
+                "what it said stands above"
+            ) from error
         self._jobs[job_id] = _Job(process)
 
     def poll(self) -> list[Ended]:
@@ -169,6 +176,19 @@ def _environment(settings: dict[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _stdout_discarded() -> Iterator[None]:
+    stdout = os.dup(1)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    try:
+        yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
+        os.close(nothing)
 
 
 @contextlib.contextmanager

@@ -50,6 +50,7 @@ def _end_with_orchestrator() -> None:
 
 
 def _redirect_output(log: Path) -> None:
+    sys.stdout.flush()  # what the fork server printed and had not yet written is not this run's
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
