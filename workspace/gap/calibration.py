@@ -45,7 +45,8 @@ def verdict_rates(
     candidate = correlation * baseline + np.sqrt(1 - correlation**2) * rng.standard_normal((studies, seeds))
     baseline, candidate = 50 + sds[0] * baseline, 50 + gap + sds[1] * candidate
     if resolution is not None:
-        baseline, candidate = (np.round(arm / resolution) * resolution for arm in (baseline, candidate))
+        between = rng.uniform(0, resolution, (studies, 1))  # where the true AP lies between two representable ones
+        baseline, candidate = (np.round((arm + between) / resolution) * resolution for arm in (baseline, candidate))
     found = contrast(baseline, candidate, same_seeds=True)
     verdicts = judge(*found.interval(), margin)
     shares = {verdict: float((verdicts == verdict).mean()) for verdict in ("closed", "open", "undecided")}

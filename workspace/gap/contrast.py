@@ -17,9 +17,9 @@ Bools = NDArray[np.bool_]
 TAIL = 0.05  # of each end of the interval: 90 % between them
 NO_SPREAD = 1e-9  # AP points; a smaller standard error is rounding in the last bits, not noise between seeds
 
-# Choosing by the same data picks the paired interval most readily where it is too narrow by luck. Simulated at a gap on
-# the margin (benchmarks/verdict_calibration.py): a level of 0.05 lets errors rise to 5.5 %, 0.005 by at most 0.1 points
-# over Welch's. With fewer than 5 pairs that level asks for r > 0.99, which luck and rounding give sooner than pairing.
+# Choosing by the same data picks the paired interval most readily where it is too narrow by luck. In the simulations of
+# benchmarks/verdict_calibration.py a level of 0.05 lets errors rise to 5.5 %, 0.005 by at most 0.1 points over
+# Welch's. With fewer than 5 pairs that level asks for r > 0.99, which luck and rounding give sooner than pairing.
 PAIRS_NEEDED = 5
 CORRELATION_LEVEL = 0.005
 

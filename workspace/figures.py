@@ -1,0 +1,278 @@
+"""The project's figures: tidy values in, matplotlib Axes in and out.
+
+Colours are Okabe and Ito's, which colour-blind readers tell apart (https://jfly.uni-koeln.de/color/); nothing is said
+by colour alone. AP is in points.
+"""
+
+import itertools
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+
+from workspace.gap import Gap
+
+BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
+GREY = "#7F7F7F"
+_ARMS = {"baseline": BLACK, "default": VERMILION, "tuned": BLUE}
+_OTHER_ARMS = (GREEN, PURPLE, ORANGE, SKY)
+_LABEL_WIDTH = 22  # characters a line of an arm's name
+_MANY = 1000  # further seeds; beyond it the number itself tells nothing
+
+
+def gap_intervals(ax: Axes, gaps: Mapping[str, Gap]) -> Axes:
+    """Forest plot: each gap with its 90 % interval against the margin, its verdict in words beside it.
+
+    Args:
+        gaps: by candidate arm, drawn from top to bottom; at least one, all of one margin. A gap without interval is a
+            hollow point.
+
+    Raises:
+        ValueError: where the gaps were judged at different margins.
+    """
+    margins = {gap.margin for gap in gaps.values()}
+    if len(margins) != 1:
+        raise ValueError(f"gaps of one figure share one margin, not {sorted(margins)}")
+    (margin,) = margins
+    ax.axvspan(-margin, 0, color=GREY, alpha=0.15, linewidth=0, label=f"within the margin of {margin:g} AP")
+    ax.axvline(0, color=BLACK, linewidth=0.8)
+    ax.axvline(-margin, color=GREY, linewidth=0.8, linestyle="--")
+    colours = _arm_colours(gaps)
+    for row, (name, gap) in enumerate(gaps.items()):
+        colour = colours[name]
+        if gap.low is not None and gap.high is not None:
+            ax.hlines(row, gap.low, gap.high, color=colour, linewidth=2)
+        ax.plot(gap.mean, row, "o", color=colour, markerfacecolor="white" if gap.method == "none" else colour)
+        ax.annotate(
+            _verdict_words(gap), (1.02, row), xycoords=ax.get_yaxis_transform(), va="center", annotation_clip=False
+        )
+    ax.set_yticks(range(len(gaps)), [_wrapped(name) for name in gaps])
+    ax.set_ylim(len(gaps) - 0.5, -0.5)
+    ax.margins(x=0.08)
+    ax.set_xlabel("gap (AP points), 90 % interval over seeds")
+    _legend_above(ax)
+    _tidy(ax, grid="x")
+    ax.tick_params(axis="y", length=0)
+    return ax
+
+
+def seed_points(ax: Axes, arms: Mapping[str, Mapping[int, float]], ylabel: str = "AP (points)") -> Axes:
+    """Each seed's final AP by arm, the arm's mean as a bar; a thin line joins one seed's runs in neighbouring arms.
+
+    Args:
+        arms: AP in points by seed, by arm, drawn from left to right; at least one seed an arm.
+        ylabel: metric with unit.
+    """
+    colours = _arm_colours(arms)
+    seeds = sorted({seed for arm in arms.values() for seed in arm})
+    # The same place within each arm, so that a line's slope is a seed's own gap.
+    offset = dict(zip(seeds, np.linspace(-0.18, 0.18, len(seeds)) if len(seeds) > 1 else [0.0], strict=True))
+    for left, (first, second) in enumerate(itertools.pairwise(arms.values())):
+        for seed in sorted(first.keys() & second.keys()):
+            ax.plot(
+                [left + offset[seed], left + 1 + offset[seed]],
+                [first[seed], second[seed]],
+                color=GREY,
+                alpha=0.5,
+                linewidth=0.7,
+                zorder=1,
+            )
+    for place, (name, arm) in enumerate(arms.items()):
+        ordered = sorted(arm)
+        ax.scatter([place + offset[s] for s in ordered], [arm[s] for s in ordered], s=22, color=colours[name], zorder=3)
+        mean = float(np.mean(list(arm.values())))
+        ax.hlines(mean, place - 0.28, place + 0.28, color=colours[name], linewidth=2, zorder=2)
+        label = ax.annotate(f"{mean:.1f}", (place + 0.3, mean), va="center", color=colours[name], zorder=4)
+        label.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1})
+    width = max(10, 2 * _LABEL_WIDTH // len(arms))
+    ax.set_xticks(range(len(arms)), [f"{_wrapped(name, width)}\n({_seeds(len(arm))})" for name, arm in arms.items()])
+    ax.set_xlim(-0.5, len(arms) - 0.35)
+    ax.margins(y=0.12)
+    ax.set_ylabel(ylabel)
+    _tidy(ax, grid="y")
+    return ax
+
+
+def training_curves(ax: Axes, curves: pd.DataFrame, ylabel: str, *, log2: bool = False) -> Axes:
+    """One thin line a run, coloured by arm: AP, loss, or the loss scale over training.
+
+    Args:
+        curves: columns ``arm``, ``seed``, ``step`` and ``value``, one row a measurement.
+        ylabel: what ``value`` is, with its unit.
+        log2: logarithmic axis of base 2, in steps from value to value: for the loss scale.
+    """
+    names = [str(name) for name in curves["arm"].unique()]
+    for name, colour in _arm_colours(names).items():
+        runs = curves[curves["arm"] == name].sort_values("step").groupby("seed")
+        for place, (_, run) in enumerate(runs):
+            ax.plot(
+                run["step"],
+                run["value"],
+                color=colour,
+                linewidth=0.9,
+                alpha=0.8,
+                marker="." if len(run) == 1 else "",
+                drawstyle="steps-post" if log2 else "default",
+                label=_wrapped(name) if place == 0 else "_nolegend_",
+            )
+    if log2:
+        ax.set_yscale("log", base=2)
+    ax.set_xlabel("optimizer step")
+    ax.set_ylabel(ylabel)
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if names:
+        _legend_above(ax)
+    else:
+        _say_nothing_drawn(ax, "nothing recorded")
+    _tidy(ax, grid="y")
+    return ax
+
+
+def search_history(
+    ax: Axes, trials: pd.DataFrame, baseline: float | None = None, ylabel: str = "AP on the search split (points)"
+) -> Axes:
+    """Each trial's value in order, with the best so far; pruned and failed trials apart, the default recipe ringed.
+
+    Args:
+        trials: columns ``number``, ``value`` (AP in points; a pruned trial's last report; nan where there is none) and
+            ``state`` (Optuna's names). Trial 0 is the default recipe.
+        baseline: AP of the baseline's arm on the same split, where it was measured.
+        ylabel: metric with unit.
+    """
+    trials = trials.sort_values("number")
+    complete = trials[trials["state"] == "COMPLETE"]
+    pruned = trials[trials["state"] == "PRUNED"]
+    failed = trials[trials["state"] == "FAIL"]
+    if baseline is not None:
+        ax.axhline(baseline, color=BLACK, linewidth=0.8, linestyle="--", label="baseline")
+    if not complete.empty:
+        best = complete["value"].cummax()
+        ax.step(complete["number"], best, where="post", color=BLUE, linewidth=1.2, label="best so far")
+        ax.scatter(complete["number"], complete["value"], s=24, color=BLUE, zorder=3, label="complete")
+    reported = pruned.dropna(subset="value")
+    if not reported.empty:
+        ax.scatter(
+            reported["number"],
+            reported["value"],
+            s=24,
+            facecolors="none",
+            edgecolors=ORANGE,
+            marker="v",
+            zorder=3,
+            label="pruned",
+        )
+    without_value = pd.concat([pruned[pruned["value"].isna()], failed])
+    if not without_value.empty:
+        ax.scatter(
+            without_value["number"],
+            np.full(len(without_value), 0.02),
+            transform=ax.get_xaxis_transform(),
+            marker="x",
+            color=GREY,
+            s=20,
+            label="failed or no value",
+        )
+    default = trials[(trials["number"] == 0) & trials["value"].notna()]
+    if not default.empty:
+        ring = _ARMS["default"]
+        ax.scatter(default["number"], default["value"], s=110, facecolors="none", edgecolors=ring, label="default")
+    ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    ax.set_xlabel("trial")
+    ax.set_ylabel(ylabel)
+    ax.margins(x=0.06, y=0.12)
+    if trials.empty:
+        _say_nothing_drawn(ax, "no trials")
+    else:
+        _legend_above(ax)
+    _tidy(ax, grid="y")
+    return ax
+
+
+def sweep_figure(
+    *,
+    title: str,
+    gaps: Mapping[str, Gap],
+    arms: Mapping[str, Mapping[int, float]],
+    curves: pd.DataFrame,
+    trials: pd.DataFrame,
+    baseline_on_search: float | None = None,
+) -> Figure:
+    """The one figure of a sweep: gaps against the margin, each seed, the AP while training, and the search.
+
+    Args:
+        title: one line; the verdict in words belongs here.
+        gaps: as for :func:`gap_intervals`.
+        arms: as for :func:`seed_points`.
+        curves: AP in points, as for :func:`training_curves`.
+        trials: as for :func:`search_history`.
+        baseline_on_search: AP of the baseline's arm on the search split.
+
+    Returns:
+        A figure of 12 by 8 inches that belongs to no GUI; save it with ``figure.savefig``.
+    """
+    figure = Figure(figsize=(12, 8), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
+    # Rows of their own: the verdict's words beside the gaps would otherwise narrow the panel below them too.
+    rows = figure.subfigures(2, 1, squeeze=False)[:, 0]
+    (gaps_ax, seeds_ax), (curves_ax, search_ax) = (row.subplots(1, 2) for row in rows)
+    gap_intervals(gaps_ax, gaps)
+    seed_points(seeds_ax, arms, ylabel="AP after training (points)")
+    training_curves(curves_ax, curves, ylabel="AP while training (points)")
+    search_history(search_ax, trials, baseline_on_search)
+    figure.suptitle("\n".join(textwrap.wrap(title, 120)))
+    return figure
+
+
+def _verdict_words(gap: Gap) -> str:
+    if gap.verdict != "undecided":
+        return gap.verdict
+    if gap.seeds_needed is None:
+        return "undecided"
+    if gap.seeds_needed > _MANY:
+        return f"undecided:\nover {_MANY} more\nseeds an arm"
+    bound = "at least" if gap.method == "none" else "about"
+    return f"undecided:\n{bound} {gap.seeds_needed} more\n{'seed' if gap.seeds_needed == 1 else 'seeds'} an arm"
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed" if count == 1 else f"{count} seeds"
+
+
+def _arm_colours(names: Iterable[str]) -> dict[str, str]:
+    """Each arm of a sweep has its colour in every figure; others take the next free one."""
+    others = itertools.cycle(_OTHER_ARMS)
+    return {name: _ARMS[name] if name in _ARMS else next(others) for name in names}
+
+
+def _wrapped(name: str, width: int = _LABEL_WIDTH) -> str:
+    return textwrap.fill(name, width)
+
+
+def _legend_above(ax: Axes) -> None:
+    """Above the axes, where it hides no point."""
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, borderaxespad=0.2, fontsize="small")
+
+
+def _say_nothing_drawn(ax: Axes, why: str) -> None:
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.text(0.5, 0.5, why, transform=ax.transAxes, ha="center", va="center", color=GREY)
+
+
+def _tidy(ax: Axes, grid: Literal["x", "y"]) -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis=grid, color=GREY, alpha=0.25, linewidth=0.6)
+    ax.set_axisbelow(True)
