@@ -1,0 +1,119 @@
+"""Tidy tables of what a tracking store holds: for notebooks, which read them without MLflow."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from workspace.errors import UserError
+from workspace.tracking.points import AP
+from workspace.tracking.store import all_runs, connect, redact
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+IDENTITY = ["run_name", "signature", "scale", "phase", "arm", "precision", "seed", "trial", "state"]
+CURVE = ["signature", "arm", "phase", "seed", "step", "metric", "value"]
+_ORDER = ["scale", "phase", "arm", "trial", "seed", "signature"]
+_NUMBERS = ["seed", "trial"]
+_INFINITY = 1.7976931348623157e308  # what MLflow's SQL store keeps for an infinite metric
+
+
+def runs_table(uri: str, experiment: str, *, metrics: Sequence[str] = (AP, "seconds")) -> pd.DataFrame:
+    """One row for each run of an experiment, the parents left out.
+
+    Columns: ``run_name, signature, scale, phase, arm, precision, seed, trial, state``, the params in alphabetical
+    order, and the last value of each of ``metrics``. AP is in points, seconds are of training.
+
+    Raises:
+        UserError: the store has no such experiment, or no run in it.
+    """
+    client = connect(uri)
+    rows = []
+    names: set[str] = set()
+    for run in _children(client, uri, experiment):
+        params = {name: value for name, value in run.data.params.items() if name not in IDENTITY}
+        names |= params.keys()
+        rows.append(
+            {
+                **_identity(run),
+                **params,
+                **{name: _finite_or_inf(run.data.metrics.get(name, float("nan"))) for name in metrics},
+            }
+        )
+    table = pd.DataFrame(rows, columns=[*IDENTITY, *sorted(names), *metrics])
+    for name in [*_NUMBERS, *sorted(names)]:
+        table[name] = _numeric(table[name])
+    return table.sort_values(_ORDER, ignore_index=True)
+
+
+def curves_table(uri: str, experiment: str, *, metrics: Sequence[str], every: int = 1) -> pd.DataFrame:
+    """One row for each point of a metric: ``signature, arm, phase, seed, step, metric, value``.
+
+    Args:
+        every: keeps one point, the last, of each so many steps; a metric with fewer points keeps them all.
+
+    Raises:
+        UserError: the store has no such experiment, or no run in it.
+    """
+    client = connect(uri)
+    rows = []
+    for run in _children(client, uri, experiment):
+        identity = _identity(run)
+        for name in metrics:
+            if name not in run.data.metrics:
+                continue
+            history = sorted(client.get_metric_history(run.info.run_id, name), key=lambda point: point.step)
+            kept = {(point.step - 1) // every: point for point in history}
+            rows += [
+                {**identity, "step": point.step, "metric": name, "value": _finite_or_inf(point.value)}
+                for point in kept.values()
+            ]
+    table = pd.DataFrame(rows, columns=CURVE)
+    table["seed"] = _numeric(table["seed"])
+    return table.sort_values(["phase", "arm", "seed", "signature", "metric", "step"], ignore_index=True)
+
+
+def write_tables(
+    uri: str, experiment: str, folder: Path, *, metrics: Sequence[str], every: int = 1
+) -> tuple[Path, Path]:
+    """Writes ``<experiment>.runs.csv`` and ``<experiment>.curves.csv``, numbers to 6 digits, in a fixed order.
+
+    Returns:
+        The two paths.
+
+    Raises:
+        UserError: the store has no such experiment, or no run in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = folder / f"{experiment}.runs.csv", folder / f"{experiment}.curves.csv"
+    tables = runs_table(uri, experiment), curves_table(uri, experiment, metrics=metrics, every=every)
+    for table, path in zip(tables, paths, strict=True):
+        table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    return paths
+
+
+def _children(client: "MlflowClient", uri: str, experiment: str) -> "list[Run]":
+    found = client.get_experiment_by_name(experiment)
+    runs = list(all_runs(client, found.experiment_id, "tags.kind = 'run'")) if found else []
+    if not runs:
+        raise UserError(f"{redact(uri)} holds no runs of {experiment!r}: name another store, or run the experiment")
+    return runs
+
+
+def _identity(run: "Run") -> dict[str, str | None]:
+    return {"run_name": run.info.run_name, **{name: run.data.tags.get(name) for name in IDENTITY[1:]}}
+
+
+def _finite_or_inf(value: float) -> float:
+    return float("inf") if value >= _INFINITY else float("-inf") if value <= -_INFINITY else value
+
+
+def _numeric(column: "pd.Series") -> "pd.Series":
+    """Numbers where every entry is one; whole ones stay whole beside missing ones."""
+    try:
+        return pd.to_numeric(column).convert_dtypes()
+    except ValueError:
+        return column
