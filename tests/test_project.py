@@ -3,6 +3,7 @@
 import re
 import subprocess
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from test_architecture import OWNERS
 
 ROOT = Path(__file__).parents[1]
 NOT_PYTHON = {"python", "pip", "c-compiler", "cxx-compiler", "make"}
@@ -31,6 +33,16 @@ def constraints() -> dict[str, Version]:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = [line.split("==") for line in lines if line and not line.startswith("#")]
     return {canonicalize_name(name): Version(version) for name, version in pins}
+
+
+def test_imported_libraries_are_listed() -> None:
+    """What the package imports is in pyproject.toml itself, not only brought along by something that is."""
+    listed = {canonicalize_name(Requirement(entry).name) for entry in project()["dependencies"]}
+    listed |= {canonicalize_name(Requirement(entry).name) for entry in project()["optional-dependencies"]["npu"]}
+    distributions = packages_distributions()
+    for library in OWNERS:
+        names = {canonicalize_name(name) for name in distributions.get(library, [library])}
+        assert names & listed, f"{library} (of {sorted(names)}) is imported and not listed"
 
 
 def test_every_dependency_has_a_tested_version_that_its_range_allows() -> None:
