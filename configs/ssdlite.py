@@ -2,3 +2,5 @@
 _base_ = "mmdet::ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py"
 
 custom_imports = dict(imports=["workspace.training.modules"])
+
+model = dict(bbox_head=dict(type="EvaluableSSDHead"))

@@ -32,12 +32,12 @@ def curves(arms=ARMS) -> pd.DataFrame:
 
 TRIALS = pd.DataFrame(
     [
-        (1, 50.0, "PRUNED"),
-        (0, 55.0, "COMPLETE"),
-        (2, 57.0, "COMPLETE"),
-        (3, 54.0, "COMPLETE"),
-        (4, np.nan, "FAIL"),
-        (5, np.nan, "PRUNED"),
+        (1, 50.0, "pruned"),
+        (0, 55.0, "finished"),
+        (2, 57.0, "finished"),
+        (3, 54.0, "finished"),
+        (4, np.nan, "failed"),
+        (5, np.nan, "pruned"),
     ],
     columns=["number", "value", "state"],
 )

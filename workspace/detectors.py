@@ -25,6 +25,8 @@ class Variant:
         config: file name under ``configs/``; files that it builds on are ``bases``.
         image_size: (width, height) in pixels for the embedded data; ``None`` for the config's own pipeline.
         picture_size: the same for pictures that a user brings, fitted inside with their aspect ratio kept.
+        cpu_step_seconds: of an FP32 training step on one thread of a server CPU of 2020, for estimates only.
+        repeat: passes over the pictures that the configuration counts as one epoch.
     """
 
     config: str
@@ -32,6 +34,8 @@ class Variant:
     recipe: Recipe
     image_size: tuple[int, int] | None = None
     picture_size: tuple[int, int] | None = None
+    cpu_step_seconds: float | None = None
+    repeat: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +114,7 @@ DETECTORS: Mapping[str, Detector] = {
                 bases=("fcos.py",),
                 image_size=(96, 96),
                 picture_size=(224, 224),
+                cpu_step_seconds=0.055,
                 recipe=Recipe(
                     optimizer="AdamW",
                     lr=3e-3,
@@ -138,6 +143,7 @@ DETECTORS: Mapping[str, Detector] = {
             zoo_ap=21.3,
             full=Variant(
                 config="ssdlite.py",
+                repeat=5,
                 recipe=Recipe(
                     optimizer="SGD",
                     lr=0.015,
@@ -154,6 +160,7 @@ DETECTORS: Mapping[str, Detector] = {
                 bases=("ssdlite.py",),
                 image_size=(128, 128),
                 picture_size=(256, 256),
+                cpu_step_seconds=0.095,
                 recipe=Recipe(
                     optimizer="AdamW",
                     lr=4e-3,

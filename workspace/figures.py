@@ -149,20 +149,20 @@ def search_history(
 
     Args:
         trials: columns ``number``, ``value`` (AP in points; a pruned trial's last report; nan where there is none) and
-            ``state`` (Optuna's names). Trial 0 is the default recipe.
+            ``state`` (``finished``, ``pruned``, ``failed``). Trial 0 is the default recipe.
         baseline: AP of the baseline's arm on the same split, where it was measured.
         ylabel: metric with unit.
     """
     trials = trials.sort_values("number")
-    complete = trials[trials["state"] == "COMPLETE"]
-    pruned = trials[trials["state"] == "PRUNED"]
-    failed = trials[trials["state"] == "FAIL"]
+    complete = trials[trials["state"] == "finished"]
+    pruned = trials[trials["state"] == "pruned"]
+    failed = trials[trials["state"] == "failed"]
     if baseline is not None:
         ax.axhline(baseline, color=BLACK, linewidth=0.8, linestyle="--", label="baseline")
     if not complete.empty:
         best = complete["value"].cummax()
         ax.step(complete["number"], best, where="post", color=BLUE, linewidth=1.2, label="best so far")
-        ax.scatter(complete["number"], complete["value"], s=24, color=BLUE, zorder=3, label="complete")
+        ax.scatter(complete["number"], complete["value"], s=24, color=BLUE, zorder=3, label="finished")
     reported = pruned.dropna(subset="value")
     if not reported.empty:
         ax.scatter(

@@ -77,6 +77,17 @@ def latest(events: Iterable[Event]) -> list[Event]:
     return kept
 
 
+def device_seconds(folder: Path) -> float:
+    """Seconds that a run's attempts held a device; work lost to interruptions included."""
+    total, begun, last = 0.0, 0.0, 0.0
+    for event in JournalReader(folder).read():
+        if event["kind"] == "start":
+            total += last - begun
+            begun = event["time"]
+        last = event["time"]
+    return total + last - begun
+
+
 def _ends_with_newline(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(-1, 2)

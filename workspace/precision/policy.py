@@ -1,7 +1,8 @@
 """`Precision`: the arithmetic of a run, as a value.
 
 It is stated once, in an experiment or on the command line, and passed down. No configuration file, global or
-environment variable holds another opinion; what the hardware really did is recorded by :mod:`workspace.precision.audit`.
+environment variable holds another opinion; what the hardware really did is recorded by
+:mod:`workspace.precision.audit`.
 """
 
 from collections.abc import Mapping

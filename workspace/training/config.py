@@ -1,8 +1,7 @@
 """From a `RunSpec` to the MMEngine configuration that trains it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -10,31 +9,10 @@ from mmengine.config import Config, ConfigDict
 from workspace.datasets import Split
 from workspace.detectors import detector
 from workspace.spec import Recipe, RunSpec
+from workspace.training.task import Task
 
 CACHE_MIB = 512
 """Bound on the decoded pictures that each data set of a run keeps in memory."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a worker is handed: what to train, and where.
-
-    Attributes:
-        train, evaluate: the splits of ``spec.data`` as they lie on this machine.
-        folder: the run folder; made when it is not there.
-        device: torch device, e.g. ``cpu`` or ``npu:3``.
-        threads: threads of one process on the CPU.
-        loader_workers: processes that load pictures; 0 loads in the training process.
-    """
-
-    spec: RunSpec
-    classes: tuple[str, ...]
-    train: Split
-    evaluate: Split
-    folder: Path
-    device: str
-    threads: int = 1
-    loader_workers: int = 0
 
 
 def build_config(task: Task) -> Config:
@@ -46,9 +24,12 @@ def build_config(task: Task) -> Config:
     metric = described.metric.removeprefix("coco/").removesuffix("_mAP")
 
     train_pipeline, test_pipeline = cfg.train_pipeline, cfg.test_pipeline
+    train_dataset = cfg.train_dataloader.dataset
     if spec.image_size is not None:
+        while "dataset" in train_dataset:  # a demo's epoch is one pass over the pictures
+            train_dataset = train_dataset.dataset
         train_pipeline, test_pipeline = _plain_pipelines(spec.image_size, with_mask=metric == "segm")
-    train = _dataset(cfg.train_dataloader.dataset, task.train, task.classes, train_pipeline)
+    train = _dataset(train_dataset, task.train, task.classes, train_pipeline)
     evaluate = _dataset(cfg.val_dataloader.dataset, task.evaluate, task.classes, test_pipeline)
     loader = {"num_workers": task.loader_workers, "persistent_workers": task.loader_workers > 0}
     cfg.train_dataloader = dict(
@@ -64,7 +45,7 @@ def build_config(task: Task) -> Config:
         dataset=evaluate,
         **loader,
     )
-    cfg.val_evaluator = dict(type="FasterCocoMetric", ann_file=str(task.evaluate.annotations), metric=metric)
+    cfg.val_evaluator = dict(type="UnroundedCocoMetric", ann_file=str(task.evaluate.annotations), metric=metric)
     cfg.train_cfg = dict(by_epoch=True, max_epochs=spec.epochs, val_interval=-(-spec.epochs // spec.evaluations))
     cfg.val_cfg = dict(type="ValLoop")
     for unused in ("test_dataloader", "test_evaluator", "test_cfg", "auto_scale_lr"):

@@ -5,6 +5,7 @@ processes and on interruptions. Here every sample of every epoch has a seed of i
 after a kill, or is loaded by another number of processes, sees the same pictures to the bit.
 """
 
+import math
 import pickle
 import random
 from collections.abc import Iterator, Sequence
@@ -121,7 +122,7 @@ class EpochSampler(Sampler):  # type: ignore[type-arg]
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return -(-len(self.dataset) // self._world_size)
+        return math.ceil(len(self.dataset) / self._world_size)
 
     def __iter__(self) -> Iterator[int]:
         size = len(self.dataset)

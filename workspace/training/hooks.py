@@ -54,7 +54,7 @@ class JournalHook(Hook):  # type: ignore[misc]
     def after_train_iter(
         self, runner: RunRunner, batch_idx: int, data_batch: Any = None, outputs: Mapping[str, Any] | None = None
     ) -> None:
-        metrics = {f"train/{name}": float(value) for name, value in (outputs or {}).items()}
+        metrics = {f"train/{name}": _number(value) for name, value in (outputs or {}).items()}
         metrics["train/lr"] = runner.optim_wrapper.get_lr()["lr"][0]
         metrics.update(runner.optim_wrapper.step_metrics)
         self._journal.write("step", step=runner.iter + 1, epoch=runner.epoch, metrics=metrics)
@@ -62,3 +62,7 @@ class JournalHook(Hook):  # type: ignore[misc]
     def after_val_epoch(self, runner: RunRunner, metrics: Mapping[str, float] | None = None) -> None:
         self.last_evaluation = {name: float(value) for name, value in (metrics or {}).items()}
         self._journal.write("eval", step=runner.iter, epoch=runner.epoch, metrics=self.last_evaluation)
+
+
+def _number(value: Any) -> float:
+    return float(value.item() if isinstance(value, torch.Tensor) else value)

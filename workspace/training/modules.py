@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from mmdet.models.backbones import MobileNetV2
+from mmdet.models.dense_heads import SSDHead
 from mmdet.models.losses import FocalLoss
 from mmdet.registry import MODELS
 from torch.nn import functional as F
@@ -35,3 +36,10 @@ class StagedMobileNetV2(MobileNetV2):  # type: ignore[misc]
     def __init__(self, *args: Any, stages: Sequence[Sequence[int]], **kwargs: Any) -> None:
         self.arch_settings = stages
         super().__init__(*args, **kwargs)
+
+
+@MODELS.register_module()
+class EvaluableSSDHead(SSDHead):  # type: ignore[misc]
+    """`SSDHead` with the attribute that MMDetection 3's prediction asks for and SSD lacks (its issue 11780)."""
+
+    loss_cls = None

@@ -4,7 +4,6 @@ import fcntl
 import traceback
 import warnings
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,13 +14,14 @@ from workspace import devices
 from workspace.detectors import detector, mmdet_version
 from workspace.errors import UserError
 from workspace.files import write_json
-from workspace.journal import JournalReader, JournalWriter
+from workspace.journal import JournalWriter, device_seconds
 from workspace.precision.audit import ArithmeticRecorder, Audit, contradictions
 from workspace.precision.islands import make_islands
-from workspace.training import data, modules, optim_wrapper  # noqa: F401  registers what configurations name
-from workspace.training.config import Task, build_config, island_members
+from workspace.training import data, metric, modules, optim_wrapper  # noqa: F401  registers what configurations name
+from workspace.training.config import build_config, island_members
 from workspace.training.hooks import CheckpointHook, EpochSeedHook, JournalHook
 from workspace.training.runner import RunRunner
+from workspace.training.task import Task
 
 RESULT = "result.json"
 AUDIT = "audit.json"
@@ -73,14 +73,14 @@ def _train(task: Task, journal: JournalWriter) -> None:
         runner.register_hook(hook)
     runner.train()
     runner.save_model()
-    metric = detector(spec.detector).metric
+    judged_by = detector(spec.detector).metric
     write_json(
         task.folder / RESULT,
         {
             "signature": spec.signature,
-            "metric": metric,
+            "metric": judged_by,
             # MMDetection reports nothing when nothing at all was detected
-            "ap": 100 * observer.last_evaluation.get(metric, 0.0),
+            "ap": 100 * observer.last_evaluation.get(judged_by, 0.0),
             "metrics": observer.last_evaluation,
             "steps": runner.iter,
             "skipped_steps": runner.optim_wrapper.skipped_steps,
@@ -133,17 +133,6 @@ class AuditHook(Hook):  # type: ignore[misc]
         write_json(self._task.folder / AUDIT, self.observed)
         if found:
             raise UserError(f"the audit contradicts precision {self._task.spec.precision.name}: {'; '.join(found)}")
-
-
-def device_seconds(folder: Path) -> float:
-    """Seconds that a run's attempts held a device, from its journal; work lost to interruptions included."""
-    total, begun, last = 0.0, None, 0.0
-    for event in JournalReader(folder).read():
-        if event["kind"] == "start":
-            total += last - begun if begun is not None else 0.0
-            begun = event["time"]
-        last = event["time"]
-    return total + (last - begun if begun is not None else 0.0)
 
 
 def versions() -> dict[str, str]:

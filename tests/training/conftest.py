@@ -1,0 +1,66 @@
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from workspace.datasets import DataSet, Split, open_dataset
+from workspace.detectors import detector
+from workspace.precision import FP32, Precision
+from workspace.spec import DataSpec, RunSpec, run_folder
+from workspace.training.task import Task
+
+MakeTask = Callable[..., Task]
+
+
+@pytest.fixture(scope="session")
+def few_shapes(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
+    """The embedded set cut to 24 training pictures and 8 to evaluate on."""
+    whole = open_dataset(None, tmp_path_factory.mktemp("shapes"))
+    folder = tmp_path_factory.mktemp("few")
+    splits = {
+        name: _cut(whole.splits[name], folder / f"{name}.json", 24 if name == "train" else 8) for name in whole.splits
+    }
+    return dataclasses.replace(whole, splits=splits, digest="few")
+
+
+def _cut(split: Split, target: Path, pictures: int) -> Split:
+    content = json.loads(split.annotations.read_text())
+    content["images"] = content["images"][:pictures]
+    kept = {image["id"] for image in content["images"]}
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] in kept]
+    target.write_text(json.dumps(content))
+    return Split(target, split.images, pictures, len(content["annotations"]))
+
+
+@pytest.fixture
+def make_task(few_shapes: DataSet, tmp_path: Path) -> MakeTask:
+    def make(
+        name: str = "fcos", precision: Precision = FP32, *, epochs: int = 2, seed: int = 0, work: str = "work"
+    ) -> Task:
+        described = detector(name)
+        variant = described.demo
+        spec = RunSpec(
+            detector=name,
+            scale="demo",
+            config_digest=described.config_digest("demo"),
+            data=DataSpec(name=few_shapes.name, digest=few_shapes.digest, evaluate="eval"),
+            precision=precision,
+            recipe=dataclasses.replace(variant.recipe, warmup_steps=2),
+            image_size=variant.image_size,
+            epochs=epochs,
+            evaluations=1,
+            seed=seed,
+            device="cpu",
+        )
+        return Task(
+            spec=spec,
+            classes=few_shapes.classes,
+            train=few_shapes.splits["train"],
+            evaluate=few_shapes.splits["eval"],
+            folder=run_folder(tmp_path / work, spec),
+            device="cpu",
+        )
+
+    return make

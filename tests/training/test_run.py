@@ -1,0 +1,203 @@
+"""A run, trained for a few steps through the worker's own entry."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from workspace.errors import UserError
+from workspace.journal import JournalReader, latest
+from workspace.precision import FP32, LossScale, Precision
+from workspace.training import run
+from workspace.training.config import build_config
+from workspace.training.runner import CHECKPOINT, RunRunner
+from workspace.training.task import Task
+
+FP16 = Precision(name="fp16", loss_scale=LossScale(init=256.0))  # low enough that steps happen on random weights
+MakeTask = Callable[..., Task]
+
+
+def result_of(task: Task) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((task.folder / "result.json").read_text())
+    return result
+
+
+def losses(folder: Path) -> list[float]:
+    events = latest(JournalReader(folder).read())
+    return [event["metrics"]["train/loss"] for event in events if event["kind"] == "step"]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(folder / "model.pth", weights_only=True)["state_dict"]
+    return state
+
+
+def stop_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ends the next run as a kill would, in the middle of that epoch."""
+
+    class Stop(Hook):  # type: ignore[misc]
+        def after_train_iter(self, runner: RunRunner, batch_idx: int, *_: Any, **__: Any) -> None:
+            if runner.epoch == epoch and batch_idx == 1:
+                raise KeyboardInterrupt
+
+    build = run.build_runner
+
+    def stopping(task: Task) -> RunRunner:
+        runner = build(task)
+        runner.register_hook(Stop())
+        return runner
+
+    monkeypatch.setattr(run, "build_runner", stopping)
+
+
+@pytest.mark.parametrize("detector", ["fcos", "ssdlite"])
+def test_fp32_losses_are_those_of_a_plain_runner(detector: str, make_task: MakeTask, tmp_path: Path) -> None:
+    task = make_task(detector, epochs=7)
+    run.train(task)
+
+    seen: list[float] = []
+
+    class Collect(Hook):  # type: ignore[misc]
+        def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+            seen.append(float(outputs["loss"]))
+
+    cfg = build_config(task)
+    cfg.optim_wrapper = dict(
+        type="OptimWrapper",
+        optimizer=cfg.optim_wrapper.optimizer,
+        clip_grad=cfg.optim_wrapper.clip_grad,
+        paramwise_cfg=cfg.optim_wrapper.paramwise_cfg,
+    )
+    cfg.work_dir = str(tmp_path / "plain")
+    torch.set_num_threads(1)
+    plain = Runner.from_cfg(cfg)
+    plain.register_hook(Collect())
+    plain.train()
+    assert len(seen) >= 20
+    assert losses(task.folder) == seen
+
+
+@pytest.mark.parametrize("precision", [FP32, FP16, Precision(name="fp16", loss_scale=LossScale(), overflow="saturate")])
+def test_an_interrupted_run_goes_on_to_the_same_bits(
+    precision: Precision, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, interrupted = (make_task(precision=precision, epochs=3, work=name) for name in ("whole", "interrupted"))
+    run.train(whole)
+    with monkeypatch.context() as patch:
+        stop_in_epoch(2, patch)
+        with pytest.raises(KeyboardInterrupt):
+            run.train(interrupted)
+    assert (interrupted.folder / CHECKPOINT).exists()
+    run.train(interrupted)
+
+    expected, found = weights(whole.folder), weights(interrupted.folder)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert losses(interrupted.folder) == losses(whole.folder)
+    assert result_of(interrupted)["metrics"] == result_of(whole)["metrics"]
+    assert not (interrupted.folder / CHECKPOINT).exists()
+
+
+def test_a_finished_run_is_not_trained_again(make_task: MakeTask) -> None:
+    task = make_task(epochs=1)
+    run.train(task)
+    journal = (task.folder / "events.jsonl").read_bytes()
+    run.train(task)
+    assert (task.folder / "events.jsonl").read_bytes() == journal
+
+
+def test_another_seed_is_another_run(make_task: MakeTask) -> None:
+    first, second = make_task(epochs=1, seed=0), make_task(epochs=1, seed=1)
+    assert first.spec.signature != second.spec.signature
+    run.train(first)
+    run.train(second)
+    assert losses(first.folder) != losses(second.folder)
+
+
+@pytest.mark.parametrize("detector", ["fcos", "ssdlite"])
+def test_fp16_trains_in_fp16_and_its_audit_says_so(detector: str, make_task: MakeTask) -> None:
+    task = make_task(detector, FP16, epochs=2)
+    run.train(task)
+    audit = json.loads((task.folder / "audit.json").read_text())
+    assert audit["contradictions"] == []
+    assert set(audit["layer_outputs"]) == {"float16"}
+    assert audit["parameters"].keys() == {"float32"}
+    steps = [event for event in JournalReader(task.folder).read() if event["kind"] == "step"]
+    assert result_of(task)["skipped_steps"] < len(steps), "no step was taken"
+    first = steps[0]["metrics"]
+    assert first["precision/loss_scale"] == 256
+    assert 0 <= first["precision/underflow_share"] <= 1
+    assert {"train/loss", "train/lr", "train/grad_norm", "precision/skipped_steps"} <= first.keys()
+
+
+def test_fp32_islands_produce_fp32(make_task: MakeTask) -> None:
+    islands = Precision(name="fp16", loss_scale=LossScale(), fp32_islands=("head", "loss"))
+    task = make_task(precision=islands, epochs=1)
+    run.train(task)
+    audit = json.loads((task.folder / "audit.json").read_text())
+    assert audit["contradictions"] == []
+    assert set(audit["island_outputs"]) == {"float32"}
+    assert set(audit["layer_outputs"]) == {"float16"}
+
+
+def test_a_loss_scale_beyond_fp16_skips_every_step(make_task: MakeTask) -> None:
+    huge = Precision(name="fp16", loss_scale=LossScale(policy="static", init=2.0**60))
+    task = make_task(precision=huge, epochs=1)
+    run.train(task)
+    result = result_of(task)
+    assert result["skipped_steps"] == result["steps"] == 3
+
+
+def test_saturation_hides_no_overflow_from_the_scaler(make_task: MakeTask) -> None:
+    huge = Precision(name="fp16", loss_scale=LossScale(policy="static", init=2.0**40), overflow="saturate")
+    task = make_task(precision=huge, epochs=1)
+    run.train(task)
+    assert result_of(task)["skipped_steps"] == 3
+    steps = [event for event in JournalReader(task.folder).read() if event["kind"] == "step"]
+    assert all(event["metrics"]["precision/backward_clamped"] > 0 for event in steps)
+
+
+def test_an_audit_that_contradicts_the_precision_stops_the_run(
+    make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = run.build_config
+
+    def lying(task: Task) -> Any:
+        cfg = build(task)
+        cfg.optim_wrapper.precision = dict(cfg.optim_wrapper.precision, name="fp32", loss_scale=None)
+        return cfg
+
+    monkeypatch.setattr(run, "build_config", lying)
+    task = make_task(precision=FP16, epochs=1)
+    with pytest.raises(UserError, match="audit contradicts precision fp16"):
+        run.train(task)
+    assert not (task.folder / "result.json").exists()
+    last = list(JournalReader(task.folder).read())[-1]
+    assert (last["kind"], last["status"]) == ("end", "failed")
+    assert "float32" in last["reason"]
+
+
+def test_two_workers_do_not_train_one_run(make_task: MakeTask) -> None:
+    import fcntl
+
+    task = make_task(epochs=1)
+    task.folder.mkdir(parents=True)
+    with (task.folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="another process"):
+            run.train(task)
+
+
+def test_loader_processes_do_not_change_the_pictures(make_task: MakeTask) -> None:
+    import dataclasses
+
+    alone = make_task(epochs=1, work="alone")
+    helped = dataclasses.replace(make_task(epochs=1, work="helped"), loader_workers=2)
+    run.train(alone)
+    run.train(helped)
+    assert losses(alone.folder) == losses(helped.folder)

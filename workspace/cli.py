@@ -1,0 +1,85 @@
+"""The command line that every experiment shares. It decides where and how much; what is asked stands in the script."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from workspace.errors import UserError
+from workspace.experiment import Experiment
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+_OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
+    click.option(
+        "--scale",
+        type=click.Choice(["demo", "full"]),
+        default="demo",
+        show_default=True,
+        help="demo: small variant, minutes on a CPU; full: the verified recipe.",
+    ),
+    click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        help="COCO-format folder: images/ and annotations/{train,val}.json, or COCO's own layout. "
+        "Without it the embedded set is used.",
+    ),
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "npu"]), default="auto", show_default=True),
+    click.option(
+        "--workers", type=click.IntRange(min=1), help="Runs at the same time. [default: one a device or core]"
+    ),
+    click.option("--devices-per-run", type=click.IntRange(min=1), default=1, show_default=True),
+    click.option("--trials", type=click.IntRange(min=0), help="Recipes to try; 0 for no search."),
+    click.option("--seeds", type=click.IntRange(min=1), help="Runs of each arm for the verdict."),
+    click.option("--tracking-uri", help="MLflow store. [default: SQLite under the work folder]"),
+    click.option("--storage", help="Optuna storage. [default: SQLite under the work folder]"),
+    click.option(
+        "--work-dir",
+        type=click.Path(path_type=Path),
+        default=Path("work"),
+        show_default=True,
+        help="Runs, studies and results; what is finished there is reused.",
+    ),
+    click.option("--plan", is_flag=True, help="List the runs, their state and expected time; start none."),
+    click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the result to this file."),
+)
+
+
+def main(experiment: Experiment) -> None:
+    """Plays an experiment as the command line says, and exits: 0 with a verdict, 2 for what the user can mend."""
+    question = sys.modules["__main__"].__doc__ or ""
+
+    def command(**options: Any) -> None:
+        run(experiment, **options)
+
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    # click would wrap the script's own lines; a form feed's worth of \b keeps them as written.
+    click.command(experiment.name, help="\b\n" + question.strip().replace("\n\n", "\n\n\b\n"))(command)()
+
+
+def run(experiment: Experiment, *, plan: bool, json_file: Path | None, **options: Any) -> None:
+    """Runs the experiment or lists its plan; a `UserError` becomes one line and exit code 2."""
+    try:
+        from workspace.orchestrator import Settings, list_plan, play
+
+        settings = Settings(**options)
+        if json_file is not None and not json_file.parent.is_dir():
+            raise UserError(f"--json {json_file}: there is no folder {json_file.parent}")
+        if plan:
+            list_plan(experiment, settings)
+        else:
+            play(experiment, settings, json_file)
+    except UserError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_USER_ERROR)
+    except OSError as error:
+        # A full disk, a folder without permission: the file's name and the system's word are all there is to say.
+        click.echo(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True)
+        sys.exit(EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        click.echo("stopped; nothing is lost, the same command goes on from here", err=True)
+        sys.exit(EXIT_INTERRUPTED)

@@ -1,0 +1,271 @@
+"""From an experiment and the command line's settings to a verdict, or to the list of runs that it takes."""
+
+import fcntl
+import os
+import shlex
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from workspace import devices, execution, tracking
+from workspace.datasets import DataSet, open_dataset
+from workspace.detectors import detector
+from workspace.errors import UserError
+from workspace.experiment import Experiment
+from workspace.files import write_json
+from workspace.orchestrator.display import LiveDisplay, plan_table, result_table
+from workspace.orchestrator.plan import Job, Plan, finished_runs
+from workspace.orchestrator.report import Cost, Report, build_report
+from workspace.orchestrator.results import write_results
+from workspace.orchestrator.runs import run_state
+from workspace.orchestrator.settings import Settings
+from workspace.orchestrator.sweep import Sweep, chain
+from workspace.search import Study, default_url, resolve
+from workspace.spec import RunSpec, run_folder
+from workspace.training.task import Task, train
+
+_SEARCH_SEED = 0
+"""Of the sampler; each trial's own draw is seeded from it and the trial's number."""
+
+
+_PRUNE_FROM = 40
+"""Per cent of a trial's epochs before which none is pruned: early AP ranks recipes badly."""
+
+
+def play(experiment: Experiment, settings: Settings, json_file: Path | None = None) -> Report:
+    """Trains what is not yet trained, judges, writes the results and prints them.
+
+    Raises:
+        UserError: what the user can mend; whatever was measured until then is kept and reused.
+    """
+    console = Console()
+    with _alone(settings.work_dir, experiment.name):
+        plan = _plan(experiment, settings)
+        report = _play(plan, settings, console)
+        if json_file is not None:
+            write_json(json_file, report.to_json())
+    return report
+
+
+def list_plan(experiment: Experiment, settings: Settings) -> None:
+    """Prints every run with its signature, state and expected device time. Starts none, and writes no result."""
+    plan = _plan(experiment, settings)
+    measured = finished_runs(settings.work_dir)
+    rows: list[tuple[str, str, str, str]] = []
+    seconds: list[float | None] = []
+
+    def add(name: str, spec: RunSpec, known: bool) -> None:
+        state = run_state(run_folder(settings.work_dir, spec)) if known else "new"
+        expected = plan.expected_seconds(spec, measured)
+        if state != "finished":
+            seconds.append(expected)
+        rows.append((name, spec.signature if known else "-", state, _duration(expected)))
+
+    for job in (*plan.baseline(), *plan.default()):
+        add(job.name, job.spec, known=True)
+    if plan.experiment.space and plan.trials:
+        with _study(plan, settings) as study:
+            stored = {row.number: row for row in study.trials()}
+            best = study.best()
+            for number in range(plan.trials):
+                row = stored.get(number)
+                changes = study.space.decode(row.labels) if row is not None and row.state != "waiting" else {}
+                add(f"trial {number}", plan.trial(number, changes).spec, known=number == 0 or bool(changes))
+                if row is not None and row.state in ("pruned", "failed"):
+                    rows[-1] = (*rows[-1][:2], row.state, rows[-1][3])
+                    seconds.pop()
+            decided = best is not None and all(row.state not in ("waiting", "running") for row in stored.values())
+            decided = decided and len(stored) >= plan.trials
+            for job in plan.confirm(best.params if best is not None and decided else {}):
+                add(job.name, job.spec, known=decided)
+    console = Console()
+    console.print(plan_table(f"{experiment.name} ({plan.key})", rows))
+    total = None if None in seconds else sum(s for s in seconds if s is not None)
+    console.print(
+        f"still to train: {len(seconds)} runs, {_duration(total)} of device time at most (trials may be pruned)"
+    )
+
+
+def _plan(experiment: Experiment, settings: Settings) -> Plan:
+    device = devices.resolve(settings.device)
+    dataset = open_dataset(settings.data, settings.work_dir)
+    effort = experiment.efforts[settings.scale]
+    return Plan(
+        experiment=experiment,
+        scale=settings.scale,
+        dataset=dataset,
+        embedded=settings.data is None,
+        device=device.kind,
+        seeds=effort.seeds if settings.seeds is None else settings.seeds,
+        trials=effort.trials if settings.trials is None else settings.trials,
+    )
+
+
+def _play(plan: Plan, settings: Settings, console: Console) -> Report:
+    device = devices.device(plan.device)
+    workers = settings.workers or device.count()
+    has_search = bool(plan.experiment.space) and plan.trials > 0
+    study = _study(plan, settings) if has_search else None
+    described = detector(plan.experiment.detector)
+    tracking_uri = settings.tracking_uri or tracking.default_uri(settings.work_dir)
+    tracker = tracking.Tracker(tracking_uri, plan.experiment.name, settings.work_dir, commit=_commit())
+    tracker.start(
+        scale=plan.scale,
+        data=_tracked(plan.dataset, settings),
+        metric=described.metric,
+        params={"detector": described.name, "device": plan.device, "margin": plan.margin},
+        tags={"seeds": plan.seeds, "trials": plan.trials if has_search else 0},
+    )
+    state: tracking.State = "interrupted"
+    try:
+        with (
+            execution.LocalExecutor(workers=workers, threads=1, preload=("workspace.training.run",)) as executor,
+            LiveDisplay(console, total=_run_count(plan, has_search), slots=workers) as display,
+        ):
+
+            def launch(job_id: str, spec: RunSpec, folder: Path, slot: int) -> None:
+                task = _task(plan.dataset, spec, folder, device.torch_name(slot % device.count()))
+                executor.start(job_id, train, (task,), folder / "log.txt")
+
+            sweep = Sweep(
+                plan=plan,
+                work_dir=settings.work_dir,
+                executor=executor,
+                slots=workers,
+                launch=launch,
+                tracker=tracker,
+                study=study,
+                display=display,
+                metric=described.metric,
+            )
+            report, arms = _phases(plan, sweep, study)
+        runs = {name: [(job.spec, sweep.folders[job.spec.signature]) for job in jobs] for name, jobs in arms.items()}
+        folder = settings.work_dir / "experiments" / plan.experiment.name / plan.key
+        results = write_results(folder, report, runs, tracker, study)
+        state = "finished"
+    finally:
+        tracker.close(state)
+    console.print(result_table(report))
+    for line in (*report.sentences, *(f"warning: {r}" for r in report.reservations)):
+        console.print(line, highlight=False)
+    console.print(f"figure: {results.figure}", highlight=False, soft_wrap=True)
+    for command in _viewers(settings, tracking_uri):
+        console.print(command, highlight=False, soft_wrap=True)
+    return report
+
+
+def _phases(plan: Plan, sweep: Sweep, study: Study | None) -> tuple[Report, Mapping[str, Sequence[Job]]]:
+    """Trains all arms and judges them; returns the report and each arm's runs."""
+    jobs: dict[str, Sequence[Job]] = {"baseline": plan.baseline(), "default": plan.default()}
+    first = (jobs["baseline"], jobs["default"])
+    best: Mapping[str, Any] | None = None
+    if study is None:
+        sweep.play(chain(*first))
+    else:
+        sweep.play(chain(*first, sweep.search()))
+        winner = study.best()
+        if winner is None:
+            raise UserError(f"{plan.experiment.name}: no trial of the search finished; see the logs under runs/")
+        best = {"trial": winner.number, "params": winner.labels}
+        jobs["tuned"] = plan.confirm(winner.params)
+        sweep.play(iter(jobs["tuned"]))
+    described = detector(plan.experiment.detector)
+    cost = Cost(device_seconds=sweep.device_seconds(), trained=sweep.trained, reused=sweep.reused)
+    return build_report(plan, jobs, sweep.records, metric=described.metric, best=best, cost=cost), jobs
+
+
+def _run_count(plan: Plan, has_search: bool) -> int:
+    return 3 * plan.seeds + plan.trials if has_search else 2 * plan.seeds
+
+
+def _task(dataset: DataSet, spec: RunSpec, folder: Path, device: str) -> Task:
+    return Task(
+        spec=spec,
+        classes=dataset.classes,
+        train=dataset.splits["train"],
+        evaluate=dataset.splits[spec.data.evaluate],
+        folder=folder,
+        device=device,
+        loader_workers=0 if spec.scale == "demo" else 2,
+    )
+
+
+def _study_url(settings: Settings) -> str:
+    return settings.storage or default_url(settings.work_dir)
+
+
+def _study(plan: Plan, settings: Settings) -> Study:
+    return Study(
+        plan.experiment.name,
+        identity=plan.study_identity,
+        space=resolve(plan.experiment.space, plan.default_values),
+        seed=_SEARCH_SEED,
+        prune_from=_PRUNE_FROM * plan.trial(0, {}).spec.epochs // 100,
+        url=_study_url(settings),
+    )
+
+
+def _tracked(dataset: DataSet, settings: Settings) -> tracking.DataSet:
+    counts = {name: {"pictures": s.pictures, "objects": s.objects} for name, s in dataset.splits.items()}
+    return tracking.DataSet(
+        name=dataset.name,
+        digest=dataset.digest,
+        source=str(settings.data.resolve()) if settings.data is not None else "generated",
+        profile={"classes": list(dataset.classes), **counts},
+    )
+
+
+def _viewers(settings: Settings, tracking_uri: str) -> Iterator[str]:
+    tracking_uri, storage = tracking.redact(tracking_uri), tracking.redact(_study_url(settings))
+    yield f"runs:   mlflow ui --backend-store-uri {shlex.quote(tracking_uri)}"
+    yield f"study:  optuna-dashboard {shlex.quote(storage)}"
+
+
+def _commit() -> str | None:
+    """Commit of the working copy that this code runs from, marked when it has changes; ``None`` outside of git."""
+    root = Path(__file__).resolve().parents[2]
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return None
+    return described.stdout.strip() or None
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@contextmanager
+def _alone(work_dir: Path, name: str) -> Iterator[None]:
+    """Refuses a second orchestrator of the same experiment in the same work folder."""
+    folder = work_dir / "experiments" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise UserError(
+                f"{name} is already running in {work_dir} ({lock.read().strip()}); wait for it, stop it, "
+                "or use another --work-dir"
+            ) from None
+        lock.seek(0)
+        lock.truncate()
+        lock.write(f"pid {os.getpid()} on {socket.gethostname()}")
+        lock.flush()
+        yield

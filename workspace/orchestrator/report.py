@@ -1,0 +1,135 @@
+"""What an experiment answers: its result as a value, as JSON, and in words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workspace.gap import Gap, measure_gap, sentence
+from workspace.orchestrator.plan import Job, Plan
+from workspace.orchestrator.runs import RunRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """AP in points of one arm by seed."""
+
+    precision: str
+    ap: Mapping[int, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What the answer took: device-seconds of all its runs, whenever they were trained, and this start's share."""
+
+    device_seconds: float
+    trained: int
+    reused: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The result of an experiment.
+
+    Attributes:
+        arms: ``baseline``, ``default`` and, after a search, ``tuned``.
+        gaps: of ``default`` and ``tuned`` against the baseline.
+        best: number and parameters of the winning trial, as the study shows them; ``None`` without a search.
+        reservations: reasons for which the arms do not compare as they should.
+    """
+
+    experiment: str
+    scale: str
+    metric: str
+    margin: float
+    arms: Mapping[str, Arm]
+    gaps: Mapping[str, Gap]
+    best: Mapping[str, Any] | None
+    cost: Cost
+    reservations: Sequence[str]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "experiment": self.experiment,
+            "scale": self.scale,
+            "metric": self.metric,
+            "margin": self.margin,
+            "arms": {
+                name: {"precision": arm.precision, "seeds": list(arm.ap), "ap": list(arm.ap.values())}
+                for name, arm in self.arms.items()
+            },
+            "gaps": {
+                name: {
+                    "mean": gap.mean,
+                    "low": gap.low,
+                    "high": gap.high,
+                    "verdict": gap.verdict,
+                    "seeds_needed": gap.seeds_needed,
+                }
+                for name, gap in self.gaps.items()
+            },
+            "best": None if self.best is None else dict(self.best),
+            "cost": {
+                "device_seconds": round(self.cost.device_seconds, 1),
+                "trained": self.cost.trained,
+                "reused": self.cost.reused,
+            },
+        }
+
+    @property
+    def sentences(self) -> list[str]:
+        """The verdict on each candidate arm, in a sentence each."""
+        subjects = {"default": "with the default recipe", "tuned": "with the tuned recipe"}
+        return [
+            sentence(gap, candidate=f"{self.arms[name].precision.upper()} {subjects[name]}")
+            for name, gap in self.gaps.items()
+        ]
+
+
+def build_report(
+    plan: Plan,
+    jobs: Mapping[str, Sequence[Job]],
+    records: Mapping[str, RunRecord],
+    *,
+    metric: str,
+    best: Mapping[str, Any] | None,
+    cost: Cost,
+) -> Report:
+    """Judges the arms.
+
+    Args:
+        jobs: of each arm.
+        records: of their runs, by signature.
+
+    Raises:
+        UserError: the AP of a run is no number, or no percentage.
+    """
+    arms = {
+        name: Arm(
+            precision=arm[0].spec.precision.name,
+            ap={job.spec.seed: records[job.spec.signature].ap for job in arm},
+        )
+        for name, arm in jobs.items()
+    }
+    gaps = {
+        name: measure_gap(arms["baseline"].ap, arm.ap, plan.margin) for name, arm in arms.items() if name != "baseline"
+    }
+    return Report(
+        experiment=plan.experiment.name,
+        scale=plan.scale,
+        metric=metric,
+        margin=plan.margin,
+        arms=arms,
+        gaps=gaps,
+        best=best,
+        cost=cost,
+        reservations=_reservations([records[job.spec.signature] for arm in jobs.values() for job in arm]),
+    )
+
+
+def _reservations(records: Sequence[RunRecord]) -> list[str]:
+    found = sorted({complaint for record in records for complaint in record.contradictions})
+    for name in sorted({name for record in records for name in record.circumstances}):
+        values = sorted({record.circumstances.get(name, "unknown") for record in records})
+        if len(values) > 1:
+            found.append(f"arms were trained with different {name}: {', '.join(values)}")
+    return found

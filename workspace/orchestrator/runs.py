@@ -1,0 +1,66 @@
+"""What a run folder says of its run."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from workspace.journal import JournalReader
+
+RunState = Literal["new", "started", "finished", "failed"]
+
+_RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A finished run.
+
+    Attributes:
+        ap: in points.
+        seconds: that it held a device.
+        contradictions: of its audit against its precision.
+        circumstances: hardware and versions, which arms that are compared should share.
+    """
+
+    ap: float
+    seconds: float
+    contradictions: tuple[str, ...]
+    circumstances: Mapping[str, str]
+
+    @classmethod
+    def load(cls, folder: Path) -> "RunRecord":
+        result: dict[str, Any] = json.loads((folder / _RESULT).read_text())
+        device = result["audit"]["device"]
+        return cls(
+            ap=result["ap"],
+            seconds=result["seconds"],
+            contradictions=tuple(result["audit"]["contradictions"]),
+            circumstances={"device": device["name"], **result["versions"]},
+        )
+
+
+def run_state(folder: Path) -> RunState:
+    """How far the run in that folder is."""
+    if (folder / _RESULT).exists():
+        return "finished"
+    events = list(JournalReader(folder).read())
+    if not events:
+        return "new"
+    return "failed" if events[-1]["kind"] == "end" else "started"
+
+
+def failure_reason(folder: Path) -> str:
+    """Why the last attempt of a run failed: its own word, else the last line of its log."""
+    reason = ""
+    for event in JournalReader(folder).read():
+        if event["kind"] == "end":
+            reason = str(event.get("reason", ""))
+        elif event["kind"] == "start":
+            reason = ""
+    if reason:
+        return reason
+    log = folder / "log.txt"
+    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it left no word")

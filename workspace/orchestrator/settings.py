@@ -1,0 +1,40 @@
+"""What the command line decides: where and how much, never what is asked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from workspace.errors import UserError
+from workspace.spec import Scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One start of an experiment.
+
+    Attributes:
+        data: COCO-format folder; ``None`` for the embedded set.
+        workers: runs trained at the same time; ``None`` for one on each device, or core.
+        trials, seeds: ``None`` for the experiment's own effort at this scale.
+        tracking_uri, storage: of MLflow and of Optuna; ``None`` for SQLite under ``work_dir``.
+    """
+
+    scale: Scale = "demo"
+    data: Path | None = None
+    device: Literal["auto", "cpu", "cuda", "npu"] = "auto"
+    workers: int | None = None
+    devices_per_run: int = 1
+    trials: int | None = None
+    seeds: int | None = None
+    tracking_uri: str | None = None
+    storage: str | None = None
+    work_dir: Path = Path("work")
+
+    def __post_init__(self) -> None:
+        if self.scale == "full" and self.data is None:
+            raise UserError(
+                "--scale full needs --data DIR: COCO's folder (train2017/, val2017/, annotations/), or your own with "
+                "images/ and annotations/{train,val}.json"
+            )
+        if self.devices_per_run != 1:
+            raise UserError(f"--devices-per-run {self.devices_per_run}: a run trains on 1 device in this version")

@@ -1,0 +1,217 @@
+"""The loop that plays an experiment: starts runs, follows their journals, decides, and tells study and tracker.
+
+Only this process speaks with Optuna and MLflow. Everything it decides from is on disk (results, journals, the
+study), so starting again after any end goes on where that was: finished runs are reused, interrupted ones continued.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from workspace.errors import UserError
+from workspace.execution import Ended, Executor
+from workspace.journal import Event, JournalReader, device_seconds
+from workspace.orchestrator.plan import Job, Plan
+from workspace.orchestrator.runs import RunRecord, failure_reason, run_state
+from workspace.search import Study, Trial
+from workspace.spec import RunSpec, run_folder
+from workspace.tracking import Tracker
+
+Settled = Literal["finished", "pruned", "failed"]
+
+_POLL_SECONDS = 0.2
+
+_RESTARTS = 2
+"""How often a run that a signal killed is started again before it counts as failed."""
+
+
+class Display(Protocol):
+    """Where progress is shown."""
+
+    def started(self, job: Job, steps: int) -> None: ...
+    def stepped(self, job: Job, step: int) -> None: ...
+    def ended(self, job: Job, state: str, ap: float | None) -> None: ...
+
+
+@dataclass
+class _Active:
+    job: Job
+    journal: JournalReader
+    slot: int
+    cancelled: bool = False
+    restarts: int = 0
+
+
+@dataclass
+class Sweep:
+    """One playing of a plan.
+
+    Attributes:
+        launch: starts a run's worker on the executor, given its job id, spec, folder and device slot.
+        trained, reused: runs of this playing, by whether they were trained now or found finished.
+        records: finished runs by signature; trials that were pruned or failed have none.
+    """
+
+    plan: Plan
+    work_dir: Path
+    executor: Executor
+    slots: int
+    launch: Callable[[str, RunSpec, Path, int], None]
+    tracker: Tracker
+    study: Study | None
+    display: Display
+    metric: str
+    trained: int = 0
+    reused: int = 0
+    records: dict[str, RunRecord] = field(default_factory=dict)
+    folders: dict[str, Path] = field(default_factory=dict)
+    _active: dict[str, _Active] = field(default_factory=dict)
+
+    def play(self, jobs: Iterator[Job]) -> None:
+        """Trains what the iterator yields, as slots come free, until it is exhausted and all have ended.
+
+        The iterator is asked for its next job only when a slot is free, so a search asks for its next trial with all
+        finished ones known.
+
+        Raises:
+            UserError: a run of the verdict failed.
+        """
+        exhausted = False
+        while True:
+            while not exhausted and len(self._active) < self.slots:
+                job = next(jobs, None)
+                if job is None:
+                    exhausted = True
+                else:
+                    self._begin(job)
+            if not self._active:
+                if exhausted:
+                    return
+                continue
+            ended = self.executor.wait(_POLL_SECONDS)
+            for active in list(self._active.values()):
+                self._follow(active)
+            for end in ended:
+                self._end(end)
+
+    def search(self) -> Iterator[Job]:
+        """The jobs of the search: trials that were interrupted, then new ones up to the plan's number."""
+        assert self.study is not None
+        for row in self.study.trials():
+            if "signature" in row.attrs:  # trials of past starts are part of this experiment's cost
+                self.folders[row.attrs["signature"]] = self.work_dir / "runs" / row.attrs["signature"]
+        for trial in self.study.resume():
+            yield self._trial_job(trial)
+        while self._asked() < self.plan.trials:
+            yield self._trial_job(self.study.ask())
+
+    def _trial_job(self, trial: Trial) -> Job:
+        assert self.study is not None
+        job = self.plan.trial(trial.number, trial.params)
+        self.study.annotate(trial.number, signature=job.spec.signature)
+        return job
+
+    def _asked(self) -> int:
+        assert self.study is not None
+        return sum(row.state != "waiting" for row in self.study.trials())
+
+    def record(self, job: Job) -> RunRecord:
+        return self.records[job.spec.signature]
+
+    def device_seconds(self) -> float:
+        """Of all runs of this experiment, pruned and failed ones too, whenever they were trained."""
+        return sum(device_seconds(folder) for folder in self.folders.values())
+
+    def _begin(self, job: Job) -> None:
+        signature = job.spec.signature
+        if signature in self.records:
+            return
+        folder = run_folder(self.work_dir, job.spec)
+        self.folders[signature] = folder
+        self.tracker.follow(job.spec, name=job.name, tags=self._tags(job))
+        active = _Active(job, JournalReader(folder), slot=self._free_slot())
+        self.display.started(job, self.plan.steps(job.spec))
+        if self._follow(active):
+            self._settle(active, "pruned")
+        elif run_state(folder) == "finished":
+            self.reused += 1
+            self._settle(active, "finished")
+        else:
+            self.trained += 1
+            self._active[signature] = active
+            self.launch(signature, job.spec, folder, active.slot)
+
+    def _tags(self, job: Job) -> dict[str, Any]:
+        tags: dict[str, Any] = {"phase": job.phase, "arm": job.arm}
+        if job.trial is not None:
+            tags["trial"] = job.trial
+        return tags
+
+    def _free_slot(self) -> int:
+        taken = {active.slot for active in self._active.values()}
+        return next(slot for slot in range(self.slots) if slot not in taken)
+
+    def _follow(self, active: _Active) -> bool:
+        """Takes in a run's new events; whether the run is to be pruned for them."""
+        for event in active.journal.read():
+            if event["kind"] == "step":
+                self.display.stepped(active.job, event["step"])
+            elif event["kind"] == "eval" and self._prunes(active, event):
+                active.cancelled = True
+                self.executor.cancel(active.job.spec.signature)
+                return True
+        return active.cancelled
+
+    def _prunes(self, active: _Active, event: Event) -> bool:
+        job = active.job
+        if job.trial is None or active.cancelled:
+            return False
+        assert self.study is not None
+        value = 100 * event["metrics"].get(self.metric, 0.0)
+        prune = self.study.report(job.trial, event["epoch"], value)
+        return prune and event["epoch"] < job.spec.epochs
+
+    def _end(self, end: Ended) -> None:
+        active = self._active.pop(end.job_id)
+        self._follow(active)
+        folder = self.folders[end.job_id]
+        if run_state(folder) == "finished" and not active.cancelled:
+            self._settle(active, "finished")
+        elif active.cancelled:
+            self._settle(active, "pruned")
+        elif end.signal is not None and active.restarts < _RESTARTS:
+            active.restarts += 1
+            self._active[end.job_id] = active
+            self.launch(end.job_id, active.job.spec, folder, active.slot)
+        else:
+            self._settle(active, "failed", reason=end.signal or failure_reason(folder))
+
+    def _settle(self, active: _Active, state: Settled, reason: str = "") -> None:
+        job, signature = active.job, active.job.spec.signature
+        ap = None
+        if state == "finished":
+            self.records[signature] = record = RunRecord.load(self.folders[signature])
+            ap = record.ap
+        if job.trial is not None:
+            assert self.study is not None
+            if state == "finished":
+                assert ap is not None
+                self.study.finish(job.trial, ap)
+            elif state == "pruned":
+                self.study.prune(job.trial)
+            else:
+                self.study.fail(job.trial, reason)
+        self.tracker.settle(signature, state)
+        self.display.ended(job, state, ap)
+        if state == "failed" and job.trial is None:
+            raise UserError(
+                f"{job.name} failed: {reason}; its log is {self.folders[signature] / 'log.txt'}; "
+                "everything else is kept, the same command tries it again"
+            )
+
+
+def chain(*sources: Sequence[Job] | Iterator[Job]) -> Iterator[Job]:
+    """The jobs of each source in turn, so that no slot idles between two phases."""
+    for source in sources:
+        yield from source

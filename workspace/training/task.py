@@ -1,0 +1,36 @@
+"""`Task`: what a worker is handed. Importing this loads none of the heavy libraries; `train` does, in the worker."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from workspace.datasets import Split
+from workspace.spec import RunSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a worker is handed: what to train, and where.
+
+    Attributes:
+        train, evaluate: the splits of ``spec.data`` as they lie on this machine.
+        folder: the run folder; made when it is not there.
+        device: torch device, e.g. ``cpu`` or ``npu:3``.
+        threads: threads of one process on the CPU.
+        loader_workers: processes that load pictures; 0 loads in the training process.
+    """
+
+    spec: RunSpec
+    classes: tuple[str, ...]
+    train: Split
+    evaluate: Split
+    folder: Path
+    device: str
+    threads: int = 1
+    loader_workers: int = 0
+
+
+def train(task: Task) -> None:
+    """Trains and evaluates the task's run; see `workspace.training.run.train`."""
+    from workspace.training import run
+
+    run.train(task)
