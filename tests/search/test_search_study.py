@@ -1,0 +1,380 @@
+import hashlib
+import io
+import itertools
+import json
+import math
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+import optuna
+import pytest
+import sqlalchemy
+
+from workspace.errors import UserError
+from workspace.search import Space, Study, Trial, TrialRow, choice, default_url, integer, log_uniform, resolve, times
+
+DEFAULTS = {"lr": 0.01, "warmup": 500, "momentum": 0.9, "clip_norm": None, "islands": ()}
+SPACE = resolve(
+    {
+        "lr": times(0.1, 10),
+        "warmup": integer(10, 1000, log=True),
+        "clip_norm": choice({"none": None, "35": 35.0}),
+        "islands": choice({"none": (), "head": ("head",)}),
+    },
+    DEFAULTS,
+)
+TRIALS = 12
+STEPS = 4
+
+
+def open_study(
+    work_dir: Path, *, space: Space = SPACE, identity: Any = "data", seed: int = 7, name: str = "s"
+) -> Study:
+    return Study(name, identity=identity, space=space, seed=seed, prune_from=2, url=default_url(work_dir))
+
+
+def ap(params: dict[str, Any], step: int) -> float:
+    """A made-up AP curve: best at four times the default rate, with the head in FP32."""
+    final = 60 - 8 * abs(math.log10(params["lr"] / 0.04)) + 3 * (params["islands"] == ("head",))
+    return final * (1 - math.exp(-step)) - params["warmup"] / 500
+
+
+def train(study: Study, trial: Trial) -> None:
+    """What the orchestrator does with one trial; after a restart it reports the journal from its beginning."""
+    study.annotate(trial.number, signature=hashlib.sha256(repr(trial.params).encode()).hexdigest())
+    for step in range(1, STEPS + 1):
+        if trial.number == 3 and step == 3:
+            study.fail(trial.number, "the loss is nan")
+            return
+        if study.report(trial.number, step, ap(trial.params, step)):
+            study.prune(trial.number)
+            return
+    study.finish(trial.number, ap(trial.params, STEPS))
+
+
+def search(study: Study, trials: int = TRIALS) -> None:
+    for trial in study.resume():
+        train(study, trial)
+    while len([row for row in study.trials() if row.state != "waiting"]) < trials:
+        train(study, study.ask())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """What a process has written outlives it without; only a power cut needs it."""
+
+    def relax(connection: sqlite3.Connection, _: Any) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", relax)
+    yield
+    sqlalchemy.event.remove(sqlalchemy.Engine, "connect", relax)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> list[TrialRow]:
+    with open_study(tmp_path_factory.mktemp("uninterrupted")) as study:
+        search(study)
+        return study.trials()
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture
+def allow_writes() -> Iterator[Callable[[int], None]]:
+    """Sets how many more transactions are committed before the process is as good as killed.
+
+    All that outlives a process is what it committed, so dying between any two commits is dying anywhere.
+    """
+    left = math.inf
+    writing = False
+
+    def before_statement(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        nonlocal writing
+        if statement.split(maxsplit=1)[0] in ("INSERT", "UPDATE", "DELETE", "CREATE"):
+            if left <= 0:
+                raise Killed
+            writing = True
+
+    def committed(connection: Any) -> None:
+        nonlocal left, writing
+        left -= writing
+        writing = False
+
+    def rolled_back(connection: Any) -> None:
+        nonlocal writing
+        writing = False
+
+    def allow(writes: int) -> None:
+        nonlocal left
+        left = writes
+
+    listeners = {"before_cursor_execute": before_statement, "commit": committed, "rollback": rolled_back}
+    for event, listener in listeners.items():
+        sqlalchemy.event.listen(sqlalchemy.Engine, event, listener)
+    yield allow
+    for event, listener in listeners.items():
+        sqlalchemy.event.remove(sqlalchemy.Engine, event, listener)
+
+
+def test_the_search_exercises_what_it_should(uninterrupted: list[TrialRow]) -> None:
+    states = [row.state for row in uninterrupted]
+    assert states.count("failed") == 1
+    assert states.count("pruned") >= 2
+    assert states.count("finished") >= 5
+    assert max(row.value or 0 for row in uninterrupted[6:]) > max(row.value or 0 for row in uninterrupted[:6])
+    assert len({row.labels["lr"] for row in uninterrupted}) == TRIALS
+
+
+def test_a_search_killed_at_every_point_is_the_same(
+    tmp_path: Path, allow_writes: Callable[[int], None], uninterrupted: list[TrialRow]
+) -> None:
+    # Asking a trial of TPE's to the end begins with a write that was made before: every other life needs two.
+    for life, writes in enumerate(itertools.cycle((1, 2))):
+        assert life < 300, "no progress"
+        allow_writes(writes)
+        study = None
+        try:
+            study = open_study(tmp_path)
+            search(study)
+            break
+        except Killed:
+            pass
+        finally:
+            if study:
+                rows = study.trials()
+                study.close()
+    assert life > 100
+    assert rows == uninterrupted
+
+
+def test_a_longer_search_begins_with_the_shorter_one(tmp_path: Path, uninterrupted: list[TrialRow]) -> None:
+    for trials in (4, 9, TRIALS):
+        with open_study(tmp_path) as study:
+            search(study, trials)
+            assert study.trials() == uninterrupted[:trials]
+
+
+def test_a_half_asked_trial_gets_the_rest_it_would_have_had(tmp_path: Path, uninterrupted: list[TrialRow]) -> None:
+    for number in (2, 10):  # a random one, and one of TPE's
+        with open_study(tmp_path) as study:
+            search(study, number)
+            study.ask()
+        with sqlite3.connect(tmp_path / "optuna.db") as database:
+            database.execute("DELETE FROM trial_params WHERE param_id IN (SELECT MAX(param_id) - 1 FROM trial_params)")
+        with open_study(tmp_path) as study:
+            (trial,) = study.resume()
+            assert (trial.number, trial.labels) == (number, uninterrupted[number].labels)
+            assert study.trials()[number].labels == trial.labels
+
+
+def test_the_default_recipe_comes_first_and_once(tmp_path: Path) -> None:
+    with open_study(tmp_path) as study:
+        assert [row.state for row in study.trials()] == ["waiting"]
+    with open_study(tmp_path) as study:
+        trial = study.ask()
+        assert trial.number == 0
+        assert trial.params == {name: DEFAULTS[name] for name in SPACE.words}
+        assert study.ask().labels != trial.labels
+    with open_study(tmp_path) as study:
+        assert [again.number for again in study.resume()] == [0, 1]
+        assert study.resume()[0] == trial
+        assert study.ask().number == 2
+
+
+def test_trials_running_side_by_side_differ(tmp_path: Path) -> None:
+    with open_study(tmp_path) as study:
+        search(study, 8)
+        together = [study.ask() for _ in range(4)]
+        assert len({trial.labels["lr"] for trial in together}) == 4
+    with open_study(tmp_path) as study:
+        assert study.resume() == together
+
+
+def test_seeds_differ(tmp_path: Path) -> None:
+    asked = []
+    for seed in (1, 2):
+        with open_study(tmp_path, seed=seed) as study:
+            study.ask()
+            asked.append(study.ask().labels)
+    assert asked[0] != asked[1]
+
+
+def test_a_changed_question_is_another_study(tmp_path: Path) -> None:
+    wider = resolve({"lr": log_uniform(1e-5, 1)}, DEFAULTS)
+    variants: list[dict[str, Any]] = [{}, {"identity": {"images": 3}}, {"seed": 8}, {"space": wider}, {"name": "other"}]
+    names = set()
+    for variant in variants:
+        with open_study(tmp_path, **variant) as study:
+            study.ask()
+            assert [row.number for row in study.trials()] == [0]
+            names.add(study.name)
+    assert len(names) == len(variants)
+    with open_study(tmp_path, identity={"images": 3}) as study:
+        assert study.name in names
+        stored = optuna.load_study(study_name=study.name, storage=default_url(tmp_path)).user_attrs
+        assert stored["identity"] == {"images": 3}
+        assert stored["space"] == SPACE.describe()
+
+
+def settled_study(tmp_path: Path, finals: list[float]) -> Study:
+    study = open_study(tmp_path)
+    for final in finals:
+        trial = study.ask()
+        for step in range(1, STEPS + 1):
+            study.report(trial.number, step, final)
+        study.finish(trial.number, final)
+    return study
+
+
+def test_pruning_needs_four_finished_trials_and_the_first_step(tmp_path: Path) -> None:
+    with settled_study(tmp_path, [50, 51, 52]) as study:
+        bad = study.ask().number
+        assert [study.report(bad, step, 1.0) for step in (1, 2, 3)] == [False, False, False]
+        study.finish(bad, 49)
+        bad = study.ask().number
+        assert [study.report(bad, step, 1.0) for step in (1, 2, 3)] == [False, True, True]
+        fair = study.ask().number
+        assert [study.report(fair, step, 50.5) for step in (1, 2, 3)] == [False, False, False]
+        broken = study.ask().number
+        assert [study.report(broken, step, math.nan) for step in (1, 2)] == [False, True]
+
+
+def test_reporting_again_changes_nothing_and_answers_the_same(tmp_path: Path) -> None:
+    with settled_study(tmp_path, [50, 51, 52, 53]) as study:
+        number = study.ask().number
+        reports = [(1, 1.0), (2, 1.0), (3, 60.0)]
+        answers = [study.report(number, step, value) for step, value in reports]
+        assert answers == [False, True, False]
+        assert [study.report(number, step, 99.0) for step, _ in reports] == answers
+        assert study.trials()[number].reports == dict(reports)
+        study.prune(number)
+        assert study.report(number, 4, 99.0)
+        assert study.trials()[number].reports == dict(reports)
+        assert not study.report(0, 5, 1.0)
+
+
+def test_the_default_recipe_is_never_pruned(tmp_path: Path) -> None:
+    with open_study(tmp_path) as study:
+        default = study.ask().number
+        for final in (50, 51, 52, 53):
+            other = study.ask().number
+            study.report(other, 2, final)
+            study.finish(other, final)
+        assert not study.report(default, 2, 0.0)
+
+
+def test_a_settled_trial_stays_as_it_is(tmp_path: Path) -> None:
+    with open_study(tmp_path) as study:
+        study.annotate(study.ask().number, signature="0123")
+        study.finish(0, 40.0)
+        pruned, failed, diverged = (study.ask().number for _ in range(3))
+        study.report(pruned, 1, 3.0)
+        study.prune(pruned)
+        study.fail(failed, "out of memory")
+        study.finish(diverged, math.nan)
+        for number in (0, pruned, failed, diverged):
+            study.finish(number, 99.0)
+            study.prune(number)
+            study.fail(number, "another reason")
+        study.annotate(0, signature="0123")  # what is there already may be said again
+        assert [(row.state, row.value, row.attrs) for row in study.trials()] == [
+            ("finished", 40.0, {"signature": "0123"}),
+            ("pruned", 3.0, {}),
+            ("failed", None, {"reason": "out of memory"}),
+            ("failed", None, {"reason": "the objective is nan"}),
+        ]
+
+
+def test_best_is_a_finished_trial_and_the_first_of_equals(tmp_path: Path) -> None:
+    with open_study(tmp_path) as study:
+        assert study.best() is None
+        trials = [study.ask() for _ in range(5)]
+        study.report(1, 1, 90.0)
+        study.prune(1)
+        study.fail(2, "killed")
+        assert study.best() is None
+        for number, final in ((4, 51.0), (3, 51.0), (0, 50.0)):
+            study.finish(number, final)
+        assert study.best() == trials[3]
+
+
+def test_the_dashboard_shows_the_study(tmp_path: Path) -> None:
+    import optuna_dashboard
+
+    with open_study(tmp_path) as study:
+        search(study, 3)
+        name = study.name
+    app = optuna_dashboard.wsgi(default_url(tmp_path))
+
+    def get(path: str) -> bytes:
+        environment: dict[str, Any] = {"PATH_INFO": path, "wsgi.errors": io.StringIO()}
+        setup_testing_defaults(environment)
+        statuses: list[str] = []
+        body = b"".join(app(environment, lambda status, headers, *_: statuses.append(status)))
+        assert statuses == ["200 OK"], path
+        return body
+
+    (summary,) = json.loads(get("/api/studies"))["study_summaries"]
+    assert summary["study_name"] == name
+    page = json.loads(get(f"/api/studies/{summary['study_id']}"))
+    assert [trial["state"] for trial in page["trials"]] == ["Complete"] * 3
+    assert [len(trial["intermediate_values"]) for trial in page["trials"]] == [STEPS] * 3
+    get(f"/dashboard/studies/{summary['study_id']}")
+
+
+def test_storage_that_cannot_be_opened_is_said_in_a_line(tmp_path: Path) -> None:
+    def failure(url: str) -> str:
+        with pytest.raises(UserError) as caught:
+            Study("s", identity=0, space=SPACE, seed=0, prune_from=0, url=url)
+        message = str(caught.value)
+        assert "\n" not in message
+        return message
+
+    assert "unable to open database file" in failure(default_url(tmp_path / "missing"))
+    (tmp_path / "optuna.db").write_text("this is no database " * 100)
+    assert "file is not a database" in failure(default_url(tmp_path))
+    assert "optuna.db" in failure(default_url(tmp_path))
+    assert "'nonsense'" in failure("nonsense")
+    message = failure("postgresql+no_such_driver://me:secret@host/studies")
+    assert "secret" not in message
+    with pytest.raises(UserError, match="must not contain '#'"):
+        default_url(tmp_path / "run #1")
+
+
+def test_a_full_disk_is_said_in_a_line_and_loses_nothing(tmp_path: Path) -> None:
+    full = False
+
+    def limit(connection: sqlite3.Connection, _: Any) -> None:
+        if full:
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", limit)
+    try:
+        with open_study(tmp_path) as study:
+            study.finish(study.ask().number, 50.0)
+            study.ask()
+        full = True
+        with (
+            open_study(tmp_path) as study,
+            pytest.raises(UserError, match=r"study storage .*optuna.db: database or disk is full"),
+        ):
+            study.annotate(1, notes="x" * 100_000)
+        full = False
+        with open_study(tmp_path) as study:
+            assert [row.state for row in study.trials()] == ["finished", "running"]
+            study.finish(1, 51.0)
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "connect", limit)
+
+
+def test_optuna_is_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with open_study(tmp_path) as study:
+        search(study, 7)
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,36 @@
+"""Words for search spaces, and the study that searches one."""
+
+from workspace.search.space import (
+    Choice,
+    Label,
+    Range,
+    Space,
+    Times,
+    choice,
+    integer,
+    log_uniform,
+    resolve,
+    times,
+    uniform,
+)
+from workspace.search.storage import default_url
+from workspace.search.study import Study, Trial, TrialRow, TrialState
+
+__all__ = [
+    "Choice",
+    "Label",
+    "Range",
+    "Space",
+    "Study",
+    "Times",
+    "Trial",
+    "TrialRow",
+    "TrialState",
+    "choice",
+    "default_url",
+    "integer",
+    "log_uniform",
+    "resolve",
+    "times",
+    "uniform",
+]

@@ -1,0 +1,60 @@
+"""Optuna's relational storage: where it lies, and its failures in one line."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workspace.errors import UserError
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+
+_BUSY_SECONDS = 60  # how long a write waits for a reader, such as the dashboard, to let go of an SQLite file
+
+
+def default_url(work_dir: Path) -> str:
+    """The URL of the studies' SQLite file in the work folder, for :class:`Study` and ``optuna-dashboard`` alike."""
+    path = str(work_dir.resolve() / "optuna.db")
+    for character in "?#{}":  # Optuna and SQLAlchemy give them a meaning in a URL
+        if character in path:
+            raise UserError(f"work folder {work_dir}: its path must not contain {character!r}; choose another")
+    return f"sqlite:///{path}"
+
+
+def open_storage(url: str) -> "RDBStorage":
+    """Opens the storage and makes its tables if need be; UserError where that fails."""
+    from optuna.storages import RDBStorage
+
+    timeout = {"connect_args": {"timeout": _BUSY_SECONDS}} if url.startswith("sqlite") else {}
+    with storage_errors(url):
+        return RDBStorage(url, engine_kwargs=timeout)
+
+
+@contextlib.contextmanager
+def storage_errors(url: str) -> Iterator[None]:
+    """Turns what a missing folder, a full disk, a foreign file or an unreachable server raise into a UserError."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import ArgumentError, DBAPIError
+
+    try:
+        yield
+    except StorageInternalError as error:
+        raise UserError(f"study storage {_without_password(url)}: {_reason(error.__cause__ or error)}") from error
+    except (ArgumentError, DBAPIError, ImportError) as error:
+        raise UserError(f"study storage {_without_password(url)}: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What the database itself said, without SQLAlchemy's statement and parameters."""
+    return str(getattr(error, "orig", error)).splitlines()[0]
+
+
+def _without_password(url: str) -> str:
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return repr(url)
