@@ -14,7 +14,6 @@ CONDA_ENVIRONMENT := $(if $(filter-out base,$(CONDA_DEFAULT_ENV)),$(CONDA_PREFIX
 ENVIRONMENT ?= $(or $(VIRTUAL_ENV),$(CONDA_ENVIRONMENT),.venv)
 BIN := $(abspath $(ENVIRONMENT))/bin
 export PATH := $(BIN):$(PATH)
-export PYTHON TORCH EXTRAS MAX_JOBS
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20

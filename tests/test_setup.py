@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# What the script calls before it asks for a compiler.
-PROGRAMS = ("bash", "dirname", "env")
 
 
 def path_without_compiler(folder: Path) -> str:
+    """A PATH that has only what the script calls before it asks for a compiler."""
     folder.mkdir()
-    for program in PROGRAMS:
+    for program in ("bash", "dirname", "env"):
         found = shutil.which(program)
         assert found, f"this machine has no {program}"
         (folder / program).symlink_to(found)
