@@ -8,6 +8,7 @@ import hashlib
 import os
 import shlex
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils import cpp_extension
 
 from workspace.errors import UserError
 
@@ -29,7 +29,9 @@ def load_extension() -> Any:
     Raises:
         UserError: there is no C++ compiler, the folder cannot be written, or the compilation failed.
     """
-    compiler = shlex.split(cpp_extension.get_cxx_compiler())
+    from torch.utils import cpp_extension
+
+    compiler = shlex.split(cpp_extension.get_cxx_compiler())  # type: ignore[no-untyped-call]
     if not compiler or shutil.which(compiler[0]) is None:
         raise UserError(
             f"half arithmetic on the CPU needs a C++ compiler, and {' '.join(compiler)!r} is not on the PATH: "
@@ -46,9 +48,11 @@ def load_extension() -> Any:
             )
     except OSError as error:
         raise UserError(f"half arithmetic: cannot build in torch's extension folder: {error}") from error
-    except RuntimeError as error:
+    except (RuntimeError, subprocess.SubprocessError) as error:
         cause = next((line for line in str(error).splitlines() if "error" in line.lower()), str(error))
-        raise UserError(f"half arithmetic: {SOURCE.name} does not compile with {' '.join(compiler)}: {cause}") from error
+        raise UserError(
+            f"half arithmetic: {SOURCE.name} does not compile with {' '.join(compiler)}: {cause}"
+        ) from error
     return torch.ops.half_arithmetic
 
 

@@ -16,7 +16,7 @@ _UNINITIALISED = frozenset(
 )
 
 
-class Saturation(TorchDispatchMode):
+class Saturation(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Inside, every CPU operator that produces FP16 turns inf into +-65504 and nan into 0, and counts the elements.
 
     It acts on the results of whole operators: convolutions, casts and elementwise ones, in the forward and in the
@@ -39,7 +39,7 @@ class Saturation(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.clamped = 0
         self._saturate: Callable[[torch.Tensor], int] = load_extension().saturate_.default
 
@@ -52,6 +52,11 @@ class Saturation(TorchDispatchMode):
         """Resets the flag and returns how many elements had been clamped."""
         clamped, self.clamped = self.clamped, 0
         return clamped
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # True would wrap every operator's dispatch for torch.compile, which is not used, and import it: seconds.
+        return False
 
     def __torch_dispatch__(
         self, func: OpOverload, types: Iterable[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
