@@ -14,13 +14,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workspace.spec import RunSpec, run_folder
 from workspace.tracking.fields import DataSet
 from workspace.tracking.points import Points
 from workspace.tracking.runs import Publication, Runs, State, last_steps, state_of
 from workspace.tracking.store import check_uri, connect, is_refusal, redact
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE = 30.0
@@ -97,6 +100,7 @@ class Tracker:
         self._given_up = False
         self._trouble: str | None = None
         self._last_progress = time.monotonic()
+        self._client: MlflowClient | None = None
         self._runs: Runs | None = None
         self._parent_id = ""
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
@@ -221,9 +225,12 @@ class Tracker:
     def _open(self) -> Runs:
         parent = self._parent
         assert parent is not None
-        client = connect(self._uri)
-        self._progressed()
-        runs = Runs(client, self._uri, self._experiment, self._work_dir, commit=self._commit, progress=self._progressed)
+        if self._client is None:
+            self._client = connect(self._uri)
+            self._progressed()  # once: making a client is no sign of life from a server
+        runs = Runs(
+            self._client, self._uri, self._experiment, self._work_dir, commit=self._commit, progress=self._progressed
+        )
         name = f"{self._experiment} {parent.scale}"
         self._parent_id = runs.parent(
             name=name, scale=parent.scale, data=parent.data, params=parent.params, tags=parent.tags
