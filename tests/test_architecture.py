@@ -33,6 +33,7 @@ FLOORS = (
 OWNERS = {
     "click": {"cli"},
     "cv2": {"datasets"},
+    "faster_coco_eval": {"training"},
     "matplotlib": {"figures"},
     "mlflow": {"tracking"},
     "mmcv": {"training"},
