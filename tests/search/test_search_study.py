@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -328,7 +329,7 @@ def test_the_dashboard_shows_the_study(tmp_path: Path) -> None:
     get(f"/dashboard/studies/{summary['study_id']}")
 
 
-def test_storage_that_cannot_be_opened_is_said_in_a_line(tmp_path: Path) -> None:
+def test_storage_that_cannot_be_opened_is_said_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def failure(url: str) -> str:
         with pytest.raises(UserError) as caught:
             Study("s", identity=0, space=SPACE, seed=0, prune_from=0, url=url)
@@ -341,8 +342,10 @@ def test_storage_that_cannot_be_opened_is_said_in_a_line(tmp_path: Path) -> None
     assert "file is not a database" in failure(default_url(tmp_path))
     assert "optuna.db" in failure(default_url(tmp_path))
     assert "'nonsense'" in failure("nonsense")
-    message = failure("postgresql+no_such_driver://me:secret@host/studies")
+    monkeypatch.setitem(sys.modules, "psycopg2", None)  # as if it were not installed
+    message = failure("postgresql+psycopg2://me:secret@host/studies")
     assert "secret" not in message
+    assert "driver is missing" in message
     with pytest.raises(UserError, match="must not contain '#'"):
         default_url(tmp_path / "run #1")
 

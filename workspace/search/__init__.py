@@ -14,9 +14,10 @@ from workspace.search.space import (
     uniform,
 )
 from workspace.search.storage import default_url
-from workspace.search.study import Study, Trial, TrialRow, TrialState
+from workspace.search.study import DEFAULT_TRIAL, Study, Trial, TrialRow, TrialState
 
 __all__ = [
+    "DEFAULT_TRIAL",
     "Choice",
     "Label",
     "Range",

@@ -28,7 +28,12 @@ def open_storage(url: str) -> "RDBStorage":
 
     timeout = {"connect_args": {"timeout": _BUSY_SECONDS}} if url.startswith("sqlite") else {}
     with storage_errors(url):
-        return RDBStorage(url, engine_kwargs=timeout)
+        try:
+            return RDBStorage(url, engine_kwargs=timeout)
+        except ImportError as error:
+            raise UserError(
+                f"study storage {_without_password(url)}: its database driver is missing: {error}"
+            ) from error
 
 
 @contextlib.contextmanager
@@ -41,7 +46,7 @@ def storage_errors(url: str) -> Iterator[None]:
         yield
     except StorageInternalError as error:
         raise UserError(f"study storage {_without_password(url)}: {_reason(error.__cause__ or error)}") from error
-    except (ArgumentError, DBAPIError, ImportError) as error:
+    except (ArgumentError, DBAPIError) as error:
         raise UserError(f"study storage {_without_password(url)}: {_reason(error)}") from error
 
 

@@ -134,7 +134,7 @@ class Study:
         import optuna
 
         trials = []
-        for stored in self._stored():
+        for stored in self._study.get_trials():
             if stored.state.name == "RUNNING":
                 labels = self.space.suggest(optuna.trial.Trial(self._study, self._id(stored.number)))
                 trials.append(self._trial(stored.number, labels))
@@ -208,7 +208,7 @@ class Study:
                 reports=stored.intermediate_values,
                 attrs=stored.user_attrs,
             )
-            for stored in self._stored()
+            for stored in self._study.get_trials()
         ]
 
     def best(self) -> Trial | None:
@@ -239,9 +239,6 @@ class Study:
         from optuna.trial import TrialState as OptunaState
 
         self._study.tell(number, state=OptunaState[state], skip_if_finished=True)
-
-    def _stored(self) -> "list[FrozenTrial]":
-        return sorted(self._study.get_trials(), key=lambda trial: trial.number)
 
     def _get(self, number: int) -> "FrozenTrial":
         return self._rdb.get_trial(self._id(number))
