@@ -12,8 +12,7 @@ SHELL := bash
 
 CONDA_ENVIRONMENT := $(if $(filter-out base,$(CONDA_DEFAULT_ENV)),$(CONDA_PREFIX))
 ENVIRONMENT ?= $(or $(VIRTUAL_ENV),$(CONDA_ENVIRONMENT),.venv)
-BIN := $(abspath $(ENVIRONMENT))/bin
-export PATH := $(BIN):$(PATH)
+export PATH := $(abspath $(ENVIRONMENT))/bin:$(PATH)
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -22,16 +21,16 @@ setup: ## the environment: torch, mmcv with its operators, everything else
 	@tools/setup "$(ENVIRONMENT)"
 
 sweep: setup ## the FP16 question for FCOS on the embedded data, with its verdict: about ten minutes on 2 cores
-	$(BIN)/python experiments/fcos_fp16_sweep.py $(ARGS)
+	python experiments/fcos_fp16_sweep.py $(ARGS)
 
 lint: setup ## ruff, mypy, shellcheck
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
-	@$(BIN)/shellcheck tools/setup .ci/run
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@shellcheck tools/setup .ci/run
 
 test: lint ## lint, then all tests that take seconds
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	python -m pytest -m "not slow" $(ARGS)
 
 test-slow: setup ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	python -m pytest -m slow $(ARGS)
