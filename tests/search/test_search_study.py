@@ -3,7 +3,9 @@ import io
 import itertools
 import json
 import math
+import os
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -377,7 +379,13 @@ def test_a_full_disk_is_said_in_a_line_and_loses_nothing(tmp_path: Path) -> None
         sqlalchemy.event.remove(sqlalchemy.Engine, "connect", limit)
 
 
-def test_optuna_is_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with open_study(tmp_path) as study:
-        search(study, 7)
-    assert capfd.readouterr() == ("", "")
+def test_optuna_is_quiet(tmp_path: Path) -> None:
+    code = f"""
+from pathlib import Path
+from test_search_study import open_study, search
+with open_study(Path({str(tmp_path)!r})) as study:
+    search(study, 7)
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("", "")
