@@ -3,17 +3,19 @@
 Goals: FP16 at most 1.2 times the FP32 step; native half at least 15 times ours (FCOS). The arms take turns within one
 process, so that the machine's other load falls on all of them; random weights, two random pictures of 320 x 320 px.
 
-    python benchmarks/half_arithmetic.py > benchmarks/results/half_arithmetic.md
+    python benchmarks/half_arithmetic.py --output benchmarks/results/half_arithmetic.md
 
-Torch's FP16 step takes seconds to minutes, by the CPU: oneDNN has slow reference kernels only for its backward pass.
+Torch's own FP16 step takes seconds to minutes, depending on the CPU: oneDNN's weight gradient in FP16 is a reference
+kernel, not an optimised one (ONEDNN_VERBOSE=1 names it).
 """
 
 import argparse
 import logging
+import os
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -94,7 +96,8 @@ def spread(values: list[float]) -> str:
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
-def measure(name: str, rounds: int, native_rounds: int) -> None:
+def measure(name: str, rounds: int, native_rounds: int) -> Iterator[str]:
+    """Rows of the table for one model."""
     half, bf16 = HalfArithmetic(torch.float16), HalfArithmetic(torch.bfloat16)
     saturating = HalfArithmetic(torch.float16, "saturate")
     model = build(CONFIGS[name])
@@ -119,24 +122,35 @@ def measure(name: str, rounds: int, native_rounds: int) -> None:
             ratios = [time / base for time, base in zip(taken, times["FP32"], strict=False)]
             ours = [time / base for time, base in zip(taken, times[arm.split(",")[0]], strict=False)]
             beside = spread(ours) if arm.endswith("torch's kernels") else ""
-            print(f"| {name} | {arm} | {len(taken)} | {spread(taken)} | {spread(ratios)} | {beside} |", flush=True)
+            yield f"| {name} | {arm} | {len(taken)} | {spread(taken)} | {spread(ratios)} | {beside} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15, help="steps an arm")
     parser.add_argument("--native-rounds", type=int, default=1, help="steps of FCOS with torch's own FP16 kernels")
+    parser.add_argument("--output", type=Path, help="Markdown file for the table")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     register_all_modules()
     MMLogger.get_instance("mmengine", log_level=logging.WARNING)
-    print(f"# A training step, {IMAGES} pictures of {SIZE} x {SIZE} px\n")
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()};")
-    print("median (min to max) of the steps; ratios are taken turn by turn.\n")
-    print("| model | arithmetic | steps | seconds | / FP32 | torch's kernels / ours |")
-    print("|---|---|---|---|---|---|")
+    lines = [
+        f"# A training step, {IMAGES} pictures of {SIZE} x {SIZE} px",
+        "",
+        f"`benchmarks/half_arithmetic.py` with torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, "
+        f"{torch.get_num_threads()} thread(s) of {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start.",
+        "Median (min to max) over the steps; ratios are taken turn by turn.",
+        "",
+        "| model | arithmetic | steps | seconds | / FP32 | torch's kernels / ours |",
+        "|---|---|---|---|---|---|",
+    ]
+    print("\n".join(lines))
     for name in CONFIGS:
-        measure(name, options.rounds, options.native_rounds if name == "FCOS-R50" else 0)
+        for row in measure(name, options.rounds, options.native_rounds if name == "FCOS-R50" else 0):
+            lines.append(row)
+            print(row, flush=True)
+    if options.output:
+        options.output.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

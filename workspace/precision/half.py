@@ -6,7 +6,7 @@ exact in FP32: 11-bit significands give at most 22 bits, of FP32's 24, and expon
 convolution or matrix product whose FP16 operands are cast up, computed in FP32 and rounded once to FP16 is what the
 Cube computes, up to the order of summation, which neither of them promises. ``half.cpp`` does this to convolution,
 mm, addmm, bmm, baddbmm, mv, addmv, dot and convolution's backward, below autograd, so that both passes have it.
-torch's own FP16 convolution on a CPU is some twenty times slower (``benchmarks/half_arithmetic.py``).
+torch's own FP16 convolutions on a CPU take tens of times as long (``benchmarks/half_arithmetic.py``).
 
 Elementwise operators, reductions, pooling and batch normalisation are torch's own half kernels, chosen by the NPU's
 autocast list (:mod:`workspace.precision.npu_autocast`). ``docs/numerics.md`` says what is modelled and what is not.
