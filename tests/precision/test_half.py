@@ -1,5 +1,7 @@
 """The Cube's arithmetic on a CPU against FP64, against torch's own half kernels, and against a model by hand."""
 
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workspace.errors import UserError
-from workspace.precision.extension import _alone_in, load_extension
+from workspace.precision.extension import _alone_in, _ninja_on_path, load_extension
 from workspace.precision.half import HalfArithmetic
 
 Function = Callable[..., Tensor]
@@ -302,3 +304,12 @@ def test_a_killed_compilation_does_not_block_the_next(tmp_path: Path) -> None:
     torchs.touch()
     with _alone_in(tmp_path):
         assert not torchs.exists()
+
+
+def test_ninja_is_found_in_an_environment_that_is_not_activated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with _ninja_on_path():
+        assert shutil.which("ninja")
+    assert os.environ["PATH"] == str(tmp_path)
