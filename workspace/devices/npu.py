@@ -54,7 +54,9 @@ class Npu(Device):
     @staticmethod
     def _torch_npu() -> ModuleType:
         if importlib.util.find_spec("torch_npu") is None:
-            raise UserError("device npu: torch_npu is not installed; run `pip install -e .[npu]` on a machine with CANN")
+            raise UserError(
+                "device npu: torch_npu is not installed; run `pip install -e .[npu]` on a machine with CANN"
+            )
         # Without this, `import torch` itself fails where CANN is missing, and hides the reason.
         os.environ["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
         try:

@@ -1,6 +1,6 @@
 """Plays an experiment's phases: baseline, default, search, confirm, verdict. What is finished is never done again."""
 
-from workspace.orchestrator.play import list_plan, play
+from workspace.orchestrator.phases import list_plan, play
 from workspace.orchestrator.settings import Settings
 
 __all__ = ["Settings", "list_plan", "play"]

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from workspace.orchestrator.listing import ListedRun
 from workspace.orchestrator.plan import Job
 from workspace.orchestrator.report import Report
 
@@ -99,11 +100,23 @@ def result_table(report: Report) -> Table:
     return table
 
 
-def plan_table(title: str, rows: Sequence[tuple[str, str, str, str]]) -> Table:
-    """Runs of a plan: name, signature, state, expected device time."""
+def print_plan(console: Console, title: str, runs: Sequence[ListedRun]) -> None:
+    """The runs in a table, and what those that are not finished are expected to take."""
     table = Table(title=title)
     for column in ("run", "signature", "state", "device time"):
         table.add_column(column, justify="right" if column == "device time" else "left")
-    for row in rows:
-        table.add_row(*row)
-    return table
+    for run in runs:
+        table.add_row(run.name, run.signature or "-", run.state, _duration(run.seconds))
+    console.print(table)
+    due = [run.seconds for run in runs if run.is_due]
+    known = [seconds for seconds in due if seconds is not None]
+    total = _duration(sum(known) if len(known) == len(due) else None)
+    console.print(f"still to train: {len(due)} runs, {total} of device time at most (trials may be pruned)")
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,7 +1,8 @@
 """How each device performs a `Precision`: contexts for the forward and backward pass, and the gradient scaler."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 
 import torch
 
@@ -111,8 +112,8 @@ class Autocast(Arithmetic):
 
 
 def _grad_scaler(loss_scale: LossScale, device_type: str) -> torch.amp.GradScaler:
-    options = {"init_scale": loss_scale.init, "growth_interval": loss_scale.growth_interval}
+    scaler: Callable[..., torch.amp.GradScaler] = partial(torch.amp.GradScaler, device_type)
     if device_type == "npu":
         # torch.amp.GradScaler does not know the NPU's overflow register, and torch_npu's takes no device.
-        return torch.npu.amp.GradScaler(**options)  # type: ignore[attr-defined, no-any-return]
-    return torch.amp.GradScaler(device_type, **options)
+        scaler = torch.npu.amp.GradScaler  # type: ignore[attr-defined]
+    return scaler(init_scale=loss_scale.init, growth_interval=loss_scale.growth_interval)

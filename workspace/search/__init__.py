@@ -13,7 +13,7 @@ from workspace.search.space import (
     times,
     uniform,
 )
-from workspace.search.storage import default_url
+from workspace.search.storage import default_url, study_file
 from workspace.search.study import DEFAULT_TRIAL, Study, Trial, TrialRow, TrialState
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "integer",
     "log_uniform",
     "resolve",
+    "study_file",
     "times",
     "uniform",
 ]

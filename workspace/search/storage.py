@@ -15,11 +15,16 @@ _BUSY_SECONDS = 60  # how long a write waits for a reader, such as the dashboard
 
 def default_url(work_dir: Path) -> str:
     """The URL of the studies' SQLite file in the work folder, for :class:`Study` and ``optuna-dashboard`` alike."""
-    path = str(work_dir.resolve() / "optuna.db")
+    path = str(study_file(work_dir))
     for character in "?#{}":  # Optuna and SQLAlchemy give them a meaning in a URL
         if character in path:
             raise UserError(f"work folder {work_dir}: its path must not contain {character!r}; choose another")
     return f"sqlite:///{path}"
+
+
+def study_file(work_dir: Path) -> Path:
+    """The SQLite file of :func:`default_url`."""
+    return work_dir.resolve() / "optuna.db"
 
 
 def open_storage(url: str) -> "RDBStorage":

@@ -83,7 +83,7 @@ class Runs:
         self._client = client
         self._lock = work_dir / "mlflow" / ".runs.lock"
         self._progress = progress
-        self._source = {_USER: getpass.getuser(), _SOURCE_NAME: experiment, _SOURCE_TYPE: "LOCAL"}
+        self._source = {_USER: _user(), _SOURCE_NAME: experiment, _SOURCE_TYPE: "LOCAL"}
         if commit:
             self._source[_COMMIT] = commit
         with locked(self._lock):
@@ -94,9 +94,7 @@ class Runs:
                     f"`mlflow experiments restore -x {found.experiment_id}` or remove it for good with `mlflow gc`"
                 )
             self._experiment_id = (
-                found.experiment_id
-                if found
-                else client.create_experiment(experiment, artifact_location=artifact_location(uri, work_dir))
+                found.experiment_id if found else client.create_experiment(experiment, artifact_location(uri, work_dir))
             )
 
     def parent(
@@ -232,6 +230,13 @@ def state_of(run: "Run") -> str | None:
 def last_steps(run: "Run") -> dict[str, int]:
     """The last step that the store has of each metric of a run."""
     return {metric.key: metric.step for metric in run.data.to_proto().metrics}
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return "unknown"
 
 
 def _equal(a: float, b: float) -> bool:

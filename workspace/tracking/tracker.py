@@ -98,6 +98,7 @@ class Tracker:
         self._closing: State | None = None
         self._closed = False
         self._given_up = False
+        self._is_down = False
         self._trouble: str | None = None
         self._last_progress = time.monotonic()
         self._client: MlflowClient | None = None
@@ -170,7 +171,7 @@ class Tracker:
             return None
         what = f"{missing} of {len(self._children)} runs" if missing else "the experiment's end"
         why = f" ({self._trouble})" if self._trouble else ""
-        return f"tracking: {redact(self._uri)} lacks {what}{why}; nothing is lost, the next start ships it"
+        return f"tracking: {redact(self._uri)} lacks {what}{why}; the work folder keeps it for the next start"
 
     def _work(self) -> None:
         pause = 1.0
@@ -181,16 +182,17 @@ class Tracker:
                 if is_refusal(error):
                     self._warn("does not track this experiment", error)
                     return
-                if self._trouble is None:
+                if not self._is_down:
                     self._warn("cannot be reached; training goes on, its runs are shipped when it answers", error)
+                self._is_down = True
                 self._rest(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
             if self._closed:
                 return
-            if self._trouble is not None:
+            if self._is_down:
                 _log.info("tracking: %s answers again", redact(self._uri))
-            self._trouble, pause = None, 1.0
+                self._is_down, self._trouble, pause = False, None, 1.0
             with self._changes:
                 self._changes.wait_for(lambda: self._changed, timeout=self._interval)
 

@@ -122,7 +122,7 @@ class EpochSampler(Sampler):  # type: ignore[type-arg]
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return math.ceil(len(self.dataset) / self._world_size)
+        return int(math.ceil(len(self.dataset) / self._world_size))
 
     def __iter__(self) -> Iterator[int]:
         size = len(self.dataset)

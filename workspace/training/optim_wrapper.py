@@ -63,7 +63,8 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
     def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
         scaler = self.arithmetic.scaler
         with self.arithmetic.backward():
-            (loss if scaler is None else scaler.scale(loss)).backward(**kwargs)
+            scaled: torch.Tensor = loss if scaler is None else scaler.scale(loss)
+            torch.autograd.backward(scaled, **kwargs)
         self._inner_count += 1
 
     def step(self, **kwargs: Any) -> None:

@@ -66,13 +66,14 @@ def _train(task: Task, journal: JournalWriter) -> None:
     if spec.precision.name == "fp32":
         device.use_strict_fp32()
     runner = build_runner(task)
-    (task.folder / CONFIG).write_text(runner.cfg.pretty_text)
+    config = runner.cfg.pretty_text
+    (task.folder / CONFIG).write_text(config)
     observer = JournalHook(journal)
     audit = AuditHook(task)
     for hook in (EpochSeedHook(), audit, observer, CheckpointHook(journal)):
         runner.register_hook(hook)
     runner.train()
-    runner.save_model()
+    runner.save_model(config)
     judged_by = detector(spec.detector).metric
     write_json(
         task.folder / RESULT,

@@ -27,6 +27,12 @@ class RunRunner(Runner):  # type: ignore[misc]
     def run_folder(self) -> Path:
         return Path(self.work_dir).parent
 
+    def dump_config(self) -> None:
+        """Left to the worker: formatting the configuration takes a second, and MMEngine does so four times."""
+
+    def _log_env(self, env_cfg: dict[str, Any]) -> None:
+        """The environment stands in the result; see `dump_config` for the configuration."""
+
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
         return revert_sync_batchnorm(model.to(torch.device(self.cfg.device)))  # type: ignore[no-any-return]
 
@@ -46,24 +52,30 @@ class RunRunner(Runner):  # type: ignore[misc]
     def save_progress(self) -> None:
         """Stores all that training needs to go on after this epoch."""
         state = {
-            **self._model_state(),
+            "meta": {"epoch": self.epoch, "iter": self.iter},
+            "state_dict": self._weights(),
             "optimizer": self.optim_wrapper.state_dict(),
             "param_schedulers": [scheduler.state_dict() for scheduler in self.param_schedulers],
         }
         write_atomically(self.run_folder / CHECKPOINT, lambda path: torch.save(state, path))
 
-    def save_model(self) -> None:
-        """Stores the trained weights as MMDetection reads them, and drops the checkpoint."""
-        write_atomically(self.run_folder / MODEL, lambda path: torch.save(self._model_state(), path))
-        (self.run_folder / CHECKPOINT).unlink(missing_ok=True)
+    def save_model(self, config: str) -> None:
+        """Stores the trained weights as MMDetection reads them, and drops the checkpoint.
 
-    def _model_state(self) -> dict[str, Any]:
+        Args:
+            config: the configuration as text, from which MMDetection rebuilds the model.
+        """
         meta = {
             "epoch": self.epoch,
             "iter": self.iter,
-            "cfg": self.cfg.pretty_text,
+            "cfg": config,
             "dataset_meta": dict(self.train_dataloader.dataset.metainfo),
             "mmengine_version": mmengine.__version__,
             "mmdet_version": mmdet.__version__,
         }
-        return {"meta": meta, "state_dict": {k: v.cpu() for k, v in self.model.state_dict().items()}}
+        state = {"meta": meta, "state_dict": self._weights()}
+        write_atomically(self.run_folder / MODEL, lambda path: torch.save(state, path))
+        (self.run_folder / CHECKPOINT).unlink(missing_ok=True)
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return {name: tensor.cpu() for name, tensor in self.model.state_dict().items()}

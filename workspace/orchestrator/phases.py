@@ -18,16 +18,19 @@ from workspace.detectors import detector
 from workspace.errors import UserError
 from workspace.experiment import Experiment
 from workspace.files import write_json
-from workspace.orchestrator.display import LiveDisplay, plan_table, result_table
-from workspace.orchestrator.plan import Job, Plan, finished_runs
+from workspace.orchestrator.display import LiveDisplay, print_plan, result_table
+from workspace.orchestrator.listing import list_runs
+from workspace.orchestrator.plan import Job, Plan
 from workspace.orchestrator.report import Cost, Report, build_report
 from workspace.orchestrator.results import write_results
-from workspace.orchestrator.runs import run_state
 from workspace.orchestrator.settings import Settings
 from workspace.orchestrator.sweep import Sweep, chain
-from workspace.search import Study, default_url, resolve
-from workspace.spec import RunSpec, run_folder
+from workspace.search import Study, default_url, resolve, study_file
+from workspace.spec import RunSpec
 from workspace.training.task import Task, train
+
+PRELOAD = ("workspace.training.run",)
+"""Imported once, by the process that workers are forked from."""
 
 _SEARCH_SEED = 0
 """Of the sampler; each trial's own draw is seeded from it and the trial's number."""
@@ -55,40 +58,12 @@ def play(experiment: Experiment, settings: Settings, json_file: Path | None = No
 def list_plan(experiment: Experiment, settings: Settings) -> None:
     """Prints every run with its signature, state and expected device time. Starts none, and writes no result."""
     plan = _plan(experiment, settings)
-    measured = finished_runs(settings.work_dir)
-    rows: list[tuple[str, str, str, str]] = []
-    seconds: list[float | None] = []
-
-    def add(name: str, spec: RunSpec, known: bool) -> None:
-        state = run_state(run_folder(settings.work_dir, spec)) if known else "new"
-        expected = plan.expected_seconds(spec, measured)
-        if state != "finished":
-            seconds.append(expected)
-        rows.append((name, spec.signature if known else "-", state, _duration(expected)))
-
-    for job in (*plan.baseline(), *plan.default()):
-        add(job.name, job.spec, known=True)
-    if plan.experiment.space and plan.trials:
+    if _has_search(plan) and _study_is_there(settings):
         with _study(plan, settings) as study:
-            stored = {row.number: row for row in study.trials()}
-            best = study.best()
-            for number in range(plan.trials):
-                row = stored.get(number)
-                changes = study.space.decode(row.labels) if row is not None and row.state != "waiting" else {}
-                add(f"trial {number}", plan.trial(number, changes).spec, known=number == 0 or bool(changes))
-                if row is not None and row.state in ("pruned", "failed"):
-                    rows[-1] = (*rows[-1][:2], row.state, rows[-1][3])
-                    seconds.pop()
-            decided = best is not None and all(row.state not in ("waiting", "running") for row in stored.values())
-            decided = decided and len(stored) >= plan.trials
-            for job in plan.confirm(best.params if best is not None and decided else {}):
-                add(job.name, job.spec, known=decided)
-    console = Console()
-    console.print(plan_table(f"{experiment.name} ({plan.key})", rows))
-    total = None if None in seconds else sum(s for s in seconds if s is not None)
-    console.print(
-        f"still to train: {len(seconds)} runs, {_duration(total)} of device time at most (trials may be pruned)"
-    )
+            listed = list_runs(plan, settings.work_dir, study)
+    else:
+        listed = list_runs(plan, settings.work_dir, None)
+    print_plan(Console(), f"{experiment.name} ({plan.key})", listed)
 
 
 def _plan(experiment: Experiment, settings: Settings) -> Plan:
@@ -109,8 +84,7 @@ def _plan(experiment: Experiment, settings: Settings) -> Plan:
 def _play(plan: Plan, settings: Settings, console: Console) -> Report:
     device = devices.device(plan.device)
     workers = settings.workers or device.count()
-    has_search = bool(plan.experiment.space) and plan.trials > 0
-    study = _study(plan, settings) if has_search else None
+    study = _study(plan, settings) if _has_search(plan) else None
     described = detector(plan.experiment.detector)
     tracking_uri = settings.tracking_uri or tracking.default_uri(settings.work_dir)
     tracker = tracking.Tracker(tracking_uri, plan.experiment.name, settings.work_dir, commit=_commit())
@@ -119,13 +93,13 @@ def _play(plan: Plan, settings: Settings, console: Console) -> Report:
         data=_tracked(plan.dataset, settings),
         metric=described.metric,
         params={"detector": described.name, "device": plan.device, "margin": plan.margin},
-        tags={"seeds": plan.seeds, "trials": plan.trials if has_search else 0},
+        tags={"seeds": plan.seeds, "trials": plan.trials if study else 0},
     )
     state: tracking.State = "interrupted"
     try:
         with (
-            execution.LocalExecutor(workers=workers, threads=1, preload=("workspace.training.run",)) as executor,
-            LiveDisplay(console, total=_run_count(plan, has_search), slots=workers) as display,
+            execution.LocalExecutor(workers=workers, threads=1, preload=PRELOAD) as executor,
+            LiveDisplay(console, total=_run_count(plan), slots=workers) as display,
         ):
 
             def launch(job_id: str, spec: RunSpec, folder: Path, slot: int) -> None:
@@ -179,8 +153,12 @@ def _phases(plan: Plan, sweep: Sweep, study: Study | None) -> tuple[Report, Mapp
     return build_report(plan, jobs, sweep.records, metric=described.metric, best=best, cost=cost), jobs
 
 
-def _run_count(plan: Plan, has_search: bool) -> int:
-    return 3 * plan.seeds + plan.trials if has_search else 2 * plan.seeds
+def _has_search(plan: Plan) -> bool:
+    return bool(plan.experiment.space) and plan.trials > 0
+
+
+def _run_count(plan: Plan) -> int:
+    return 3 * plan.seeds + plan.trials if _has_search(plan) else 2 * plan.seeds
 
 
 def _task(dataset: DataSet, spec: RunSpec, folder: Path, device: str) -> Task:
@@ -197,6 +175,11 @@ def _task(dataset: DataSet, spec: RunSpec, folder: Path, device: str) -> Task:
 
 def _study_url(settings: Settings) -> str:
     return settings.storage or default_url(settings.work_dir)
+
+
+def _study_is_there(settings: Settings) -> bool:
+    """Whether looking at the study would create none; a server's is taken to be there."""
+    return settings.storage is not None or study_file(settings.work_dir).exists()
 
 
 def _study(plan: Plan, settings: Settings) -> Study:
@@ -240,14 +223,6 @@ def _commit() -> str | None:
     except OSError:
         return None
     return described.stdout.strip() or None
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "unknown"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 @contextmanager
