@@ -1,7 +1,9 @@
 """The command line that every experiment shares. It decides where and how much; what is asked stands in the script."""
 
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +59,13 @@ def main(experiment: Experiment) -> None:
 
     for option in reversed(_OPTIONS):
         command = option(command)
-    # click would wrap the script's own lines; a form feed's worth of \b keeps them as written.
+    # click would wrap the script's own lines; \b before a paragraph keeps it as written.
     click.command(experiment.name, help="\b\n" + question.strip().replace("\n\n", "\n\n\b\n"))(command)()
 
 
 def run(experiment: Experiment, *, plan: bool, json_file: Path | None, **options: Any) -> None:
-    """Runs the experiment or lists its plan; a `UserError` becomes one line and exit code 2."""
-    try:
+    """Plays the experiment, or lists its plan."""
+    with reporting_errors():
         from workspace.orchestrator import Settings, list_plan, play
 
         settings = Settings(**options)
@@ -73,12 +75,21 @@ def run(experiment: Experiment, *, plan: bool, json_file: Path | None, **options
             list_plan(experiment, settings)
         else:
             play(experiment, settings, json_file)
+
+
+@contextmanager
+def reporting_errors() -> Iterator[None]:
+    """Turns what the user can mend into one line on standard error and exit code 2."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        yield
     except UserError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(EXIT_USER_ERROR)
     except OSError as error:
-        # A full disk, a folder without permission: the file's name and the system's word are all there is to say.
-        click.echo(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True)
+        # A full disk, a folder without permission: the system's word and the file's name are all there is to say.
+        said = ": ".join(str(part) for part in (error.strerror or error, error.filename) if part)
+        click.echo(f"error: {said}", err=True)
         sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt:
         click.echo("stopped; nothing is lost, the same command goes on from here", err=True)

@@ -122,7 +122,8 @@ class EpochSampler(Sampler):  # type: ignore[type-arg]
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return int(math.ceil(len(self.dataset) / self._world_size))
+        share: int = math.ceil(len(self.dataset) / self._world_size)
+        return share
 
     def __iter__(self) -> Iterator[int]:
         size = len(self.dataset)
