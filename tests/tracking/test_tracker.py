@@ -243,6 +243,7 @@ def test_the_experiment_shows_its_verdict_once(uri: str, work_dir: Path, tmp_pat
 def test_a_run_deleted_in_the_store_disturbs_no_other(
     uri: str, work_dir: Path, make_run: MakeRun, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     doomed, other = make_run(seed=0), make_run(seed=1)
     doomed.train(1, 10)
     tracker = track(uri, work_dir)
@@ -258,6 +259,7 @@ def test_a_run_deleted_in_the_store_disturbs_no_other(
     assert [run.info.run_name for run in children(uri)] == ["other"]
     assert children(uri)[0].info.status == "FINISHED"
     assert "refuses the run 'doomed'" in caplog.text
+    assert "answers again" not in caplog.text
     assert tracker.unshipped is not None
     assert "lacks 1 of 2 runs" in tracker.unshipped
 
