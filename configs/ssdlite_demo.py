@@ -9,7 +9,15 @@ model = dict(
     backbone=dict(
         type="StagedMobileNetV2",
         # expansion, channels, blocks, stride
-        stages=[[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 3, 2], [6, 64, 4, 1], [6, 96, 3, 1], [6, 160, 3, 2], [6, 320, 1, 1]],
+        stages=[
+            [1, 16, 1, 1],
+            [6, 24, 2, 2],
+            [6, 32, 3, 2],
+            [6, 64, 4, 1],
+            [6, 96, 3, 1],
+            [6, 160, 3, 2],
+            [6, 320, 1, 1],
+        ],
         widen_factor=0.35,
         norm_cfg=norm_cfg,
         init_cfg=[],

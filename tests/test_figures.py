@@ -143,7 +143,7 @@ class TestTrainingCurves:
 class TestSearchHistory:
     def test_tells_the_states_apart(self, ax):
         assert figures.search_history(ax, TRIALS, baseline=56.0) is ax
-        assert points(ax, "complete") == [(0, 55.0), (2, 57.0), (3, 54.0)]
+        assert points(ax, "finished") == [(0, 55.0), (2, 57.0), (3, 54.0)]
         assert points(ax, "pruned") == [(1, 50.0)]
         assert sorted(x for x, _ in points(ax, "failed or no value")) == [4, 5]
         assert points(ax, "default") == [(0, 55.0)]

@@ -1,66 +1,21 @@
-import contextlib
 import multiprocessing.forkserver
 import os
 import signal
-import subprocess
-import sys
-import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import executor_targets as targets
 import pytest
+from executor_waiting import PATIENCE, only_end, read_pid, running, until
 
 from workspace.errors import UserError
-from workspace.execution import Ended, Executor, LocalExecutor, default_workers, threads_per_worker
-
-HERE = Path(__file__).parent
-REPOSITORY = HERE.parents[1]
-PATIENCE = 30.0  # seconds; an upper bound for a busy machine, not an expectation
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_fork_server() -> Iterator[None]:
-    """A server that sees this folder, gone afterwards so that other tests get one with their own modules."""
-    server = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
-    server._stop()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(REPOSITORY)]))
-        patch.delenv("PYTHONUNBUFFERED", raising=False)
-        yield
-        server._stop()
+from workspace.execution import Ended, LocalExecutor, default_workers, threads_per_worker
 
 
 @pytest.fixture
 def executor() -> Iterator[LocalExecutor]:
     with LocalExecutor(workers=2, threads=3, preload=["preload_witness"]) as executor:
         yield executor
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-
-
-def only_end(executor: Executor) -> Ended:
-    (ended,) = executor.wait(PATIENCE)
-    return ended
-
-
-def running(pid: int) -> bool:
-    """False for a zombie too."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def read_pid(path: Path) -> int:
-    until(lambda: path.exists() and path.read_text() != "")
-    return int(path.read_text())
 
 
 def test_a_job_runs_and_its_end_is_handed_out_once(executor: LocalExecutor, tmp_path: Path) -> None:
@@ -137,18 +92,6 @@ def test_an_import_error_of_a_preloaded_module_is_in_the_log(tmp_path: Path) -> 
 def test_a_package_that_is_not_installed_is_named() -> None:
     with pytest.raises(UserError, match="'no_such_package' is not installed"):
         LocalExecutor(workers=1, threads=1, preload=["no_such_package.inner"])
-
-
-def test_a_preloaded_module_that_raises_is_a_clear_error(script: Path, tmp_path: Path) -> None:
-    (script.parent / "broken_library.py").write_text("raise RuntimeError('broken on purpose')")
-    script.write_text(script.read_text().replace("preload_witness", "broken_library"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(script.parent), prepend=os.pathsep)
-        with launch(script, tmp_path, "finish", cwd=tmp_path) as process:
-            _, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 1
-    assert "RuntimeError: broken on purpose" in errors
-    assert "UserError: cannot start workers: the process that imports broken_library for them died" in errors
 
 
 def test_a_worker_may_have_children(executor: LocalExecutor, tmp_path: Path) -> None:
@@ -229,128 +172,3 @@ def test_threads_are_divided() -> None:
     assert threads_per_worker(1) == cores
     assert threads_per_worker(cores) == 1
     assert threads_per_worker(10 * cores) == 1
-
-
-SCRIPT = """
-    import sys
-    from pathlib import Path
-    from workspace.execution import LocalExecutor
-
-    def main_target(path):
-        path.write_text(__name__)
-
-    if __name__ == "__main__":
-        folder = Path(sys.argv[1])
-        import executor_targets as targets
-        executor = LocalExecutor(workers=2, threads=1, preload=["preload_witness"])
-        if sys.argv[2] == "interrupted start":
-            try:
-                executor.start("first", targets.write, (folder / "first", ""), folder / "log")
-            except KeyboardInterrupt:
-                (folder / "interrupted").touch()
-                executor.start("second", targets.report_surroundings, (folder / "second",), folder / "log")
-                sys.exit(executor.wait()[0].exitcode)
-        if sys.argv[2] == "finish":
-            with executor:
-                executor.start("main", main_target, (folder / "main",), folder / "log")
-                executor.start("module", targets.write, (folder / "module", "done"), folder / "log")
-                codes = [end.exitcode for _ in range(2) for end in executor.wait()]
-            sys.exit(sum(codes))
-        for name in ("a", "b"):
-            executor.start(name, targets.announce_and_sleep, (folder / name,), folder / "log")
-        if sys.argv[2] == "forget":
-            sys.exit(3)  # without close()
-        (folder / "ready").touch()
-        try:
-            executor.wait()
-        except KeyboardInterrupt:
-            (folder / "interrupted").touch()
-            if sys.stdin.readline():
-                executor.close()
-"""
-
-
-@pytest.fixture
-def script(tmp_path: Path) -> Path:
-    (tmp_path / "experiments").mkdir()
-    path = tmp_path / "experiments" / "sweep.py"
-    path.write_text(textwrap.dedent(SCRIPT))
-    return path
-
-
-@contextlib.contextmanager
-def launch(*command: str | Path, cwd: Path) -> Iterator["subprocess.Popen[str]"]:
-    with subprocess.Popen(
-        [sys.executable, "-W", "error", *command],
-        cwd=cwd,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-@pytest.mark.parametrize("how", [["experiments/sweep.py"], ["-m", "experiments.sweep"]])
-def test_scripts_and_modules_can_start_workers(how: list[str], script: Path, tmp_path: Path) -> None:
-    with launch(*how, tmp_path, "finish", cwd=tmp_path) as process:
-        assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
-        assert process.communicate() == ("", "")
-    assert (tmp_path / "main").read_text() == "__mp_main__"
-    assert (tmp_path / "module").read_text() == "done"
-    assert (tmp_path / "log").read_text() == ""
-
-
-def test_no_worker_outlives_a_killed_orchestrator(script: Path, tmp_path: Path) -> None:
-    with launch(script, tmp_path, "sleep", cwd=tmp_path) as process:
-        pids = [read_pid(tmp_path / "a"), read_pid(tmp_path / "b")]
-        assert all(running(pid) for pid in pids)
-        process.kill()
-        until(lambda: not any(running(pid) for pid in pids))
-
-
-def test_an_orchestrator_that_forgets_to_close_neither_waits_nor_leaves_workers(script: Path, tmp_path: Path) -> None:
-    with launch(script, tmp_path, "forget", cwd=tmp_path) as process:
-        assert process.wait(PATIENCE) == 3
-    assert not any(running(read_pid(path)) for path in (tmp_path / "a", tmp_path / "b") if path.exists())
-
-
-def test_ctrl_c_reaches_the_orchestrator_alone(script: Path, tmp_path: Path) -> None:
-    with launch(script, tmp_path, "sleep", cwd=tmp_path) as process:
-        pids = [read_pid(tmp_path / "a"), read_pid(tmp_path / "b")]
-        until((tmp_path / "ready").exists)
-        os.killpg(process.pid, signal.SIGINT)
-        until((tmp_path / "interrupted").exists)
-        assert all(running(pid) for pid in pids)
-        _, errors = process.communicate("close\n", timeout=PATIENCE)
-        assert process.returncode == 0
-        assert errors == ""
-    assert not any(running(pid) for pid in pids)
-    assert (tmp_path / "log").read_text() == ""
-
-
-def test_ctrl_c_does_not_break_the_preload(script: Path, tmp_path: Path) -> None:
-    (script.parent / "slow_library.py").write_text(
-        f"""
-import time
-from pathlib import Path
-Path({str(tmp_path / "importing")!r}).touch()
-while not Path({str(tmp_path / "interrupted")!r}).exists():
-    time.sleep(0.01)
-from preload_witness import *
-"""
-    )
-    script.write_text(script.read_text().replace('"preload_witness"', '"preload_witness", "slow_library"'))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(script.parent), prepend=os.pathsep)
-        with launch(script, tmp_path, "interrupted start", cwd=tmp_path) as process:
-            until((tmp_path / "importing").exists)
-            time.sleep(0.2)  # the orchestrator gets as far as waiting for the import
-            os.killpg(process.pid, signal.SIGINT)
-            assert process.communicate(timeout=PATIENCE) == ("", "")
-            assert process.returncode == 0
-    assert eval((tmp_path / "second").read_text())["preloaded_by_parent"]

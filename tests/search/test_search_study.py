@@ -1,7 +1,4 @@
-import hashlib
-import io
 import itertools
-import json
 import math
 import os
 import sqlite3
@@ -10,59 +7,13 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from wsgiref.util import setup_testing_defaults
 
 import optuna
 import pytest
 import sqlalchemy
+from small_search import DEFAULTS, SPACE, STEPS, TRIALS, open_study, search
 
-from workspace.errors import UserError
-from workspace.search import Space, Study, Trial, TrialRow, choice, default_url, integer, log_uniform, resolve, times
-
-DEFAULTS = {"lr": 0.01, "warmup": 500, "momentum": 0.9, "clip_norm": None, "islands": ()}
-SPACE = resolve(
-    {
-        "lr": times(0.1, 10),
-        "warmup": integer(10, 1000, log=True),
-        "clip_norm": choice({"none": None, "35": 35.0}),
-        "islands": choice({"none": (), "head": ("head",)}),
-    },
-    DEFAULTS,
-)
-TRIALS = 12
-STEPS = 4
-
-
-def open_study(
-    work_dir: Path, *, space: Space = SPACE, identity: Any = "data", seed: int = 7, name: str = "s"
-) -> Study:
-    return Study(name, identity=identity, space=space, seed=seed, prune_from=2, url=default_url(work_dir))
-
-
-def ap(params: dict[str, Any], step: int) -> float:
-    """A made-up AP curve: best at four times the default rate, with the head in FP32."""
-    final = 60 - 8 * abs(math.log10(params["lr"] / 0.04)) + 3 * (params["islands"] == ("head",))
-    return final * (1 - math.exp(-step)) - params["warmup"] / 500
-
-
-def train(study: Study, trial: Trial) -> None:
-    """What the orchestrator does with one trial; after a restart it reports the journal from its beginning."""
-    study.annotate(trial.number, signature=hashlib.sha256(repr(trial.params).encode()).hexdigest())
-    for step in range(1, STEPS + 1):
-        if trial.number == 3 and step == 3:
-            study.fail(trial.number, "the loss is nan")
-            return
-        if study.report(trial.number, step, ap(trial.params, step)):
-            study.prune(trial.number)
-            return
-    study.finish(trial.number, ap(trial.params, STEPS))
-
-
-def search(study: Study, trials: int = TRIALS) -> None:
-    for trial in study.resume():
-        train(study, trial)
-    while len([row for row in study.trials() if row.state != "waiting"]) < trials:
-        train(study, study.ask())
+from workspace.search import Study, TrialRow, default_url, log_uniform, resolve
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -305,78 +256,6 @@ def test_best_is_a_finished_trial_and_the_first_of_equals(tmp_path: Path) -> Non
         for number, final in ((4, 51.0), (3, 51.0), (0, 50.0)):
             study.finish(number, final)
         assert study.best() == trials[3]
-
-
-def test_the_dashboard_shows_the_study(tmp_path: Path) -> None:
-    import optuna_dashboard
-
-    with open_study(tmp_path) as study:
-        search(study, 3)
-        name = study.name
-    app = optuna_dashboard.wsgi(default_url(tmp_path))
-
-    def get(path: str) -> bytes:
-        environment: dict[str, Any] = {"PATH_INFO": path, "wsgi.errors": io.StringIO()}
-        setup_testing_defaults(environment)
-        statuses: list[str] = []
-        body = b"".join(app(environment, lambda status, headers, *_: statuses.append(status)))
-        assert statuses == ["200 OK"], path
-        return body
-
-    (summary,) = json.loads(get("/api/studies"))["study_summaries"]
-    assert summary["study_name"] == name
-    page = json.loads(get(f"/api/studies/{summary['study_id']}"))
-    assert [trial["state"] for trial in page["trials"]] == ["Complete"] * 3
-    assert [len(trial["intermediate_values"]) for trial in page["trials"]] == [STEPS] * 3
-    get(f"/dashboard/studies/{summary['study_id']}")
-
-
-def test_storage_that_cannot_be_opened_is_said_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failure(url: str) -> str:
-        with pytest.raises(UserError) as caught:
-            Study("s", identity=0, space=SPACE, seed=0, prune_from=0, url=url)
-        message = str(caught.value)
-        assert "\n" not in message
-        return message
-
-    assert "unable to open database file" in failure(default_url(tmp_path / "missing"))
-    (tmp_path / "optuna.db").write_text("this is no database " * 100)
-    assert "file is not a database" in failure(default_url(tmp_path))
-    assert "optuna.db" in failure(default_url(tmp_path))
-    assert "'nonsense'" in failure("nonsense")
-    monkeypatch.setitem(sys.modules, "psycopg2", None)  # as if it were not installed
-    message = failure("postgresql+psycopg2://me:secret@host/studies")
-    assert "secret" not in message
-    assert "driver is missing" in message
-    with pytest.raises(UserError, match="must not contain '#'"):
-        default_url(tmp_path / "run #1")
-
-
-def test_a_full_disk_is_said_in_a_line_and_loses_nothing(tmp_path: Path) -> None:
-    full = False
-
-    def limit(connection: sqlite3.Connection, _: Any) -> None:
-        if full:
-            (pages,) = connection.execute("PRAGMA page_count").fetchone()
-            connection.execute(f"PRAGMA max_page_count = {pages}")
-
-    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", limit)
-    try:
-        with open_study(tmp_path) as study:
-            study.finish(study.ask().number, 50.0)
-            study.ask()
-        full = True
-        with (
-            open_study(tmp_path) as study,
-            pytest.raises(UserError, match=r"study storage .*optuna.db: database or disk is full"),
-        ):
-            study.annotate(1, notes="x" * 100_000)
-        full = False
-        with open_study(tmp_path) as study:
-            assert [row.state for row in study.trials()] == ["finished", "running"]
-            study.finish(1, 51.0)
-    finally:
-        sqlalchemy.event.remove(sqlalchemy.Engine, "connect", limit)
 
 
 def test_optuna_is_quiet(tmp_path: Path) -> None:
