@@ -69,6 +69,7 @@ def test_fp32_losses_are_those_of_a_plain_runner(detector: str, make_task: MakeT
     cfg = build_config(task)
     cfg.optim_wrapper = dict(
         type="OptimWrapper",
+        constructor=cfg.optim_wrapper.constructor,
         optimizer=cfg.optim_wrapper.optimizer,
         clip_grad=cfg.optim_wrapper.clip_grad,
         paramwise_cfg=cfg.optim_wrapper.paramwise_cfg,

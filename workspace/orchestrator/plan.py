@@ -20,7 +20,7 @@ Phase = Literal["baseline", "default", "search", "confirm"]
 _SEARCH_SEEDS_FROM = 1000
 """Trial n trains with seed 1000 + n: never a seed of the verdict, and never the same luck twice."""
 
-_EVALUATIONS = 4
+_EVALUATIONS = 3
 """Evaluations of a run, for its curve; a trial may be pruned by the intermediate ones."""
 
 _HALF_COST = 1.15

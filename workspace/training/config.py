@@ -118,6 +118,7 @@ def _optim_wrapper(base: Mapping[str, Any], spec: RunSpec, device: str) -> dict[
         optimizer["momentum"] = recipe.momentum
     return dict(
         type="PrecisionOptimWrapper",
+        constructor="MergingConstructor",
         precision=asdict(spec.precision),
         device=device,
         optimizer=optimizer,
