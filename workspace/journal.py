@@ -79,13 +79,15 @@ def latest(events: Iterable[Event]) -> list[Event]:
 
 def device_seconds(folder: Path) -> float:
     """Seconds that a run's attempts held a device; work lost to interruptions included."""
-    total, begun, last = 0.0, 0.0, 0.0
+    total = 0.0
+    last: float | None = None
     for event in JournalReader(folder).read():
         if event["kind"] == "start":
-            total += last - begun
-            begun = event["time"]
-        last = event["time"]
-    return total + last - begun
+            last = event["time"]
+        elif last is not None:  # an attempt that fails before its training begins has an end and no start
+            total += event["time"] - last
+            last = None if event["kind"] == "end" else event["time"]
+    return total
 
 
 def _ends_with_newline(path: Path) -> bool:

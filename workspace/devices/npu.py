@@ -62,7 +62,7 @@ class Npu(Device):
         try:
             return importlib.import_module("torch_npu")
         except (ImportError, RuntimeError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(
                 f"device npu: torch_npu does not load ({reason}); install CANN and `source set_env.sh` of its toolkit"
             ) from None
