@@ -1,0 +1,144 @@
+"""The audit: what a step's layers really computed in, and where that contradicts the precision asked for."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from workspace.precision import FP32, LossScale, Precision
+from workspace.precision.arithmetic import arithmetic
+from workspace.precision.audit import ArithmeticRecorder, Audit, contradictions
+from workspace.precision.islands import make_islands
+
+FP16 = Precision(name="fp16", loss_scale=LossScale())
+BF16 = Precision(name="bf16")
+SCALER = "torch.amp.grad_scaler.GradScaler"
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3)
+        self.neck = nn.Conv1d(4, 4, 1)
+        self.head = nn.Sequential(nn.ReLU(), nn.Linear(4, 2))
+        self.headroom = nn.Linear(2, 2)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        features = self.neck(self.stem(pictures).flatten(2))
+        scores: Tensor = self.headroom(self.head(features.mean(2)))
+        return scores
+
+
+@pytest.fixture
+def net() -> Net:
+    torch.manual_seed(0)
+    return Net()
+
+
+@pytest.fixture
+def pictures() -> Tensor:
+    return torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def observe(net: nn.Module, pictures: Tensor, precision: Precision, islands: tuple[str, ...] = ()) -> Audit:
+    """The audit of one forward pass, with what `workspace.training.run.AuditHook` puts beside the counts."""
+    recorder = ArithmeticRecorder(net, islands)
+    performed = arithmetic(precision, "cpu")
+    with performed.forward():
+        net(pictures)
+    return {
+        **recorder.stop(),
+        "device": {"reduced_fp32": False},
+        "scaler": None if performed.scaler is None else SCALER,
+    }
+
+
+@pytest.mark.parametrize(
+    ("precision", "outputs", "autocast"),
+    [(FP32, "float32", ["off"]), (FP16, "float16", ["float16"]), (BF16, "bfloat16", ["bfloat16"])],
+    ids=["fp32", "fp16", "bf16"],
+)
+def test_layers_are_counted_by_what_they_produced(
+    precision: Precision, outputs: str, autocast: list[str], net: Net, pictures: Tensor
+) -> None:
+    audit = observe(net, pictures, precision)
+    assert audit["layer_outputs"] == {outputs: 4}
+    assert audit["island_outputs"] == {}
+    assert audit["parameters"] == {"float32": 8}
+    assert audit["autocast"] == autocast
+    assert contradictions(audit, precision) == []
+
+
+def test_islands_are_counted_apart(net: Net, pictures: Tensor) -> None:
+    """``headroom`` begins like ``head`` and is no part of it."""
+    make_islands(net, ("head",), "cpu")
+    audit = observe(net, pictures, FP16, islands=("head", "head:forward"))
+    assert audit["layer_outputs"] == {"float16": 3}
+    assert audit["island_outputs"] == {"float32": 1}
+    assert audit["autocast"] == ["float16", "off"]
+    assert contradictions(audit, FP16) == []
+
+
+def test_an_island_that_was_not_made_is_found(net: Net, pictures: Tensor) -> None:
+    audit = observe(net, pictures, FP16, islands=("head",))
+    assert contradictions(audit, FP16) == ["layers of FP32 islands produced float16 (1)"]
+
+
+def test_watching_changes_nothing_and_leaves_nothing(net: Net, pictures: Tensor) -> None:
+    with torch.autocast("cpu", torch.float16):
+        unwatched = net(pictures)
+        recorder = ArithmeticRecorder(net, ())
+        watched = net(pictures)
+        counts = recorder.stop()
+        net(pictures)
+    assert torch.equal(watched, unwatched)
+    assert not any(module._forward_hooks for module in net.modules())
+    assert recorder.stop() == counts
+
+
+def agreeing(precision: Precision) -> Audit:
+    computed = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}[precision.name]
+    return {
+        "layer_outputs": {computed: 4},
+        "island_outputs": {"float32": 2},
+        "parameters": {"float32": 8},
+        "autocast": [computed] if precision.is_mixed else ["off"],
+        "device": {"reduced_fp32": False},
+        "scaler": SCALER if precision.loss_scale else None,
+    }
+
+
+@pytest.mark.parametrize("precision", [FP32, FP16, BF16], ids=lambda precision: precision.name)
+def test_agreement_is_an_empty_list(precision: Precision) -> None:
+    assert contradictions(agreeing(precision), precision) == []
+
+
+@pytest.mark.parametrize(
+    ("precision", "observed", "said"),
+    [
+        (FP32, {"layer_outputs": {"float16": 1, "float32": 3}}, "should produce float32 and produced float16 (1)"),
+        (FP16, {"layer_outputs": {"float32": 4}}, "should produce float16 and produced float32 (4)"),
+        (BF16, {"layer_outputs": {"float16": 4}}, "should produce bfloat16 and produced float16 (4)"),
+        (FP16, {"island_outputs": {"float32": 1, "float16": 1}}, "FP32 islands produced float16 (1)"),
+        (FP16, {"parameters": {"float16": 3, "bfloat16": 5}}, "masters and are bfloat16 (5), float16 (3)"),
+        (FP32, {"autocast": ["float16", "off"]}, "autocast was on: float16, off"),
+        (FP32, {"device": {"reduced_fp32": True}}, "fewer mantissa bits (TF32 or HF32)"),
+        (FP16, {"scaler": None}, "gradient scaler: none"),
+        (FP32, {"scaler": SCALER}, f"gradient scaler: {SCALER}"),
+        (BF16, {"scaler": SCALER}, f"gradient scaler: {SCALER}"),
+        (FP32, {"layer_outputs": {}, "island_outputs": {}, "autocast": []}, "no convolution or linear layer ran"),
+    ],
+)
+def test_each_contradiction_is_one_line(precision: Precision, observed: dict[str, Any], said: str) -> None:
+    (found,) = contradictions({**agreeing(precision), **observed}, precision)
+    assert said in found
+
+
+def test_reduced_fp32_is_no_matter_to_half_arithmetic() -> None:
+    assert contradictions({**agreeing(FP16), "device": {"reduced_fp32": True}}, FP16) == []
+
+
+def test_contradictions_add_up() -> None:
+    audit = {**agreeing(FP32), "autocast": ["float16"], "layer_outputs": {"float16": 4}, "scaler": SCALER}
+    assert len(contradictions(audit, FP32)) == 3
