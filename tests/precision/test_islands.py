@@ -86,8 +86,8 @@ def test_an_island_computes_what_fp32_would(model: Detector, pictures: Tensor) -
 def test_inputs_are_widened_wherever_they_lie() -> None:
     model = nn.ModuleDict({"echo": Echo()})
     make_islands(model, ("echo",), "cpu")
-    half, brain = torch.ones(2).half(), torch.ones(2).bfloat16()
-    args, kwargs = model["echo"]([half, (brain, "name", None)], {"levels": [half]}, wide=torch.ones(2).double(), mask=half)
+    half, brain, wide = torch.ones(2).half(), torch.ones(2).bfloat16(), torch.ones(2).double()
+    args, kwargs = model["echo"]([half, (brain, "name", None)], {"levels": [half]}, wide=wide, mask=half)
     assert args[0][0].dtype == args[0][1][0].dtype == args[1]["levels"][0].dtype == torch.float32
     assert args[0][1][1:] == ("name", None)
     assert kwargs["wide"].dtype == torch.float64
