@@ -31,7 +31,7 @@ EXPERIMENT = Experiment(
         "weight_decay": times(1 / 10, 10),
         "fp32_islands": choice({"none": (), "loss": ("loss",), "predictors": ("predictors",), "head": ("head",)}),
     },
-    efforts={"demo": Effort(seeds=3, trials=4, margin=1.0), "full": Effort(seeds=5, trials=24, margin=0.2)},
+    efforts={"demo": Effort(seeds=2, trials=4, margin=1.0), "full": Effort(seeds=5, trials=24, margin=0.2)},
 )
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ EXPERIMENT = Experiment(
     baseline=FP32,
     candidate=FP32,
     candidate_seeds_from=100,
-    efforts={"demo": Effort(seeds=3, trials=0, margin=1.0), "full": Effort(seeds=5, trials=0, margin=0.2)},
+    efforts={"demo": Effort(seeds=2, trials=0, margin=1.0), "full": Effort(seeds=5, trials=0, margin=0.2)},
 )
 
 if __name__ == "__main__":

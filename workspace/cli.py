@@ -1,6 +1,7 @@
 """The command line that every experiment shares. It decides where and how much; what is asked stands in the script."""
 
 import logging
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,7 +35,9 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         "--workers", type=click.IntRange(min=1), help="Runs at the same time. [default: one a device or core]"
     ),
     click.option("--devices-per-run", type=click.IntRange(min=1), default=1, show_default=True),
-    click.option("--trials", type=click.IntRange(min=0), help="Recipes to try; 0 for no search."),
+    click.option(
+        "--trials", type=click.IntRange(min=0), help="Recipes to try, the default one among them; 0: no search."
+    ),
     click.option("--seeds", type=click.IntRange(min=1), help="Runs of each arm for the verdict."),
     click.option("--tracking-uri", help="MLflow store. [default: SQLite under the work folder]"),
     click.option("--storage", help="Optuna storage. [default: SQLite under the work folder]"),
@@ -80,6 +83,8 @@ def run(experiment: Experiment, *, plan: bool, json_file: Path | None, **options
 @contextmanager
 def reporting_errors() -> Iterator[None]:
     """Turns what the user can mend into one line on standard error and exit code 2."""
+    # A scheduler stops a job with SIGTERM; it is to end as cleanly as by Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         yield

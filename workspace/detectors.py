@@ -6,6 +6,7 @@ and are small enough to learn from scratch on one CPU thread.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +14,9 @@ from pathlib import Path
 
 from workspace.errors import UserError
 from workspace.spec import Recipe, Scale
+
+TRAINING = 1
+"""Counts changes of our own training code (pipelines, optimizer wrapper, half arithmetic) that change numbers."""
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -66,9 +70,11 @@ class Detector:
         return CONFIGS / self.variant(scale).config
 
     def config_digest(self, scale: Scale) -> str:
-        """Digest of the configuration's own files and of the MMDetection release that they build on."""
+        """Digest of what a run of this detector is made of: its files, islands, MMDetection's release, our training."""
         variant = self.variant(scale)
-        digest = hashlib.sha256(mmdet_version().encode())
+        islands = {name: list(members) for name, members in self.islands.items()}
+        made_of = [TRAINING, mmdet_version(), variant.repeat, islands]
+        digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
         for name in (variant.config, *variant.bases):
             digest.update((CONFIGS / name).read_bytes())
         return digest.hexdigest()[:16]
@@ -113,16 +119,16 @@ DETECTORS: Mapping[str, Detector] = {
                 config="fcos_demo.py",
                 bases=("fcos.py",),
                 image_size=(96, 96),
-                picture_size=(224, 224),
+                picture_size=(160, 160),
                 cpu_step_seconds=0.075,
                 recipe=Recipe(
                     optimizer="AdamW",
                     lr=3e-3,
                     weight_decay=0.05,
                     batch_size=8,
-                    steps=900,
+                    steps=1200,
                     decay="cosine",
-                    warmup_steps=60,
+                    warmup_steps=120,
                     warmup_factor=0.04,
                     clip_norm=10.0,
                 ),

@@ -52,6 +52,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
             raise UserError("recipe: give its length either as epochs or as steps")
+        for name in ("lr", "weight_decay", "momentum", "warmup_factor"):  # 1 and 1.0 are one recipe
+            object.__setattr__(self, name, float(getattr(self, name)))
 
     def epochs_on(self, images: int) -> int:
         """Length of the schedule in epochs of a training set of that many pictures."""
@@ -80,7 +82,7 @@ class RunSpec:
         config_digest: of the detector's configuration files and MMDetection's version.
         image_size: (width, height) in pixels that pictures are resized to; ``None`` for the config's own pipeline.
         epochs: resolved from the recipe and the data set.
-        evaluations: how many times the run is evaluated, evenly spaced, the last one at the end.
+        evaluations: how many times the run is evaluated at most, every so many epochs, the last time at its end.
     """
 
     detector: str

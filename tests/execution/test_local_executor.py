@@ -9,7 +9,7 @@ import pytest
 from executor_waiting import PATIENCE, only_end, read_pid, running, until
 
 from workspace.errors import UserError
-from workspace.execution import Ended, LocalExecutor, default_workers, threads_per_worker
+from workspace.execution import Ended, LocalExecutor
 
 
 @pytest.fixture
@@ -164,11 +164,3 @@ def test_a_fork_server_that_was_killed_is_replaced(executor: LocalExecutor, tmp_
     executor.start("b", targets.report_surroundings, (tmp_path / "b",), tmp_path / "log")
     assert only_end(executor) == Ended("b", 0, None)
     assert eval((tmp_path / "b").read_text())["threads_at_preload"] == "1"
-
-
-def test_threads_are_divided() -> None:
-    cores = len(os.sched_getaffinity(0))
-    assert default_workers() == cores
-    assert threads_per_worker(1) == cores
-    assert threads_per_worker(cores) == 1
-    assert threads_per_worker(10 * cores) == 1

@@ -49,7 +49,7 @@ def observe(net: nn.Module, pictures: Tensor, precision: Precision, islands: tup
         net(pictures)
     return {
         **recorder.stop(),
-        "device": {"reduced_fp32": False},
+        "device": {"kind": "cpu", "reduced_fp32": False},
         "scaler": None if performed.scaler is None else SCALER,
     }
 
@@ -104,7 +104,7 @@ def agreeing(precision: Precision) -> Audit:
         "island_outputs": {"float32": 2},
         "parameters": {"float32": 8},
         "autocast": [computed] if precision.is_mixed else ["off"],
-        "device": {"reduced_fp32": False},
+        "device": {"kind": "cpu", "reduced_fp32": False},
         "scaler": SCALER if precision.loss_scale else None,
     }
 
@@ -123,7 +123,7 @@ def test_agreement_is_an_empty_list(precision: Precision) -> None:
         (FP16, {"island_outputs": {"float32": 1, "float16": 1}}, "FP32 islands produced float16 (1)"),
         (FP16, {"parameters": {"float16": 3, "bfloat16": 5}}, "masters and are bfloat16 (5), float16 (3)"),
         (FP32, {"autocast": ["float16", "off"]}, "autocast was on: float16, off"),
-        (FP32, {"device": {"reduced_fp32": True}}, "fewer mantissa bits (TF32 or HF32)"),
+        (FP32, {"device": {"kind": "cpu", "reduced_fp32": True}}, "fewer mantissa bits (TF32 or HF32)"),
         (FP16, {"scaler": None}, "gradient scaler: none"),
         (FP32, {"scaler": SCALER}, f"gradient scaler: {SCALER}"),
         (BF16, {"scaler": SCALER}, f"gradient scaler: {SCALER}"),
@@ -136,7 +136,7 @@ def test_each_contradiction_is_one_line(precision: Precision, observed: dict[str
 
 
 def test_reduced_fp32_is_no_matter_to_half_arithmetic() -> None:
-    assert contradictions({**agreeing(FP16), "device": {"reduced_fp32": True}}, FP16) == []
+    assert contradictions({**agreeing(FP16), "device": {"kind": "cpu", "reduced_fp32": True}}, FP16) == []
 
 
 def test_contradictions_add_up() -> None:

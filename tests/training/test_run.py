@@ -1,6 +1,8 @@
 """A run, trained for a few steps through the worker's own entry."""
 
+import fcntl
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,15 +185,27 @@ def test_an_audit_that_contradicts_the_precision_stops_the_run(
     assert "float32" in last["reason"]
 
 
-def test_two_workers_do_not_train_one_run(make_task: MakeTask) -> None:
-    import fcntl
-
+def test_a_second_worker_of_one_run_waits_and_trains_nothing(make_task: MakeTask) -> None:
     task = make_task(epochs=1)
     task.folder.mkdir(parents=True)
     with (task.folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="another process"):
-            run.train(task)
+        second = threading.Thread(target=run.train, args=(task,))
+        second.start()
+        second.join(0.5)
+        assert second.is_alive(), "it did not wait"
+        (task.folder / "result.json").write_text("{}")
+    second.join(30)
+    assert not second.is_alive()
+    assert not (task.folder / "events.jsonl").exists()
+
+
+def test_what_a_kill_left_half_written_is_removed(make_task: MakeTask) -> None:
+    task = make_task(epochs=1)
+    task.folder.mkdir(parents=True)
+    (task.folder / ".checkpoint.pth.4711").write_bytes(b"half")
+    run.train(task)
+    assert not list(task.folder.glob(".*"))
 
 
 def test_loader_processes_do_not_change_the_pictures(make_task: MakeTask) -> None:

@@ -17,6 +17,9 @@ class Cpu(Device):
     def count(self) -> int:
         return len(os.sched_getaffinity(0))
 
+    def select(self, torch_name: str) -> None:
+        """There is but one."""
+
     def use_strict_fp32(self) -> None:
         import torch
 

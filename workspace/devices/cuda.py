@@ -22,6 +22,11 @@ class Cuda(Device):
 
         return torch.cuda.device_count()
 
+    def select(self, torch_name: str) -> None:
+        import torch
+
+        torch.cuda.set_device(torch_name)
+
     def use_strict_fp32(self) -> None:
         import torch
 

@@ -23,6 +23,15 @@ class Device(ABC):
     def use_strict_fp32(self) -> None:
         """Switches off every mode that computes FP32 with fewer mantissa bits (TF32, HF32), in this process."""
 
+    @property
+    def has_strict_fp32(self) -> bool:
+        """Whether the hardware can compute convolutions in FP32 at all."""
+        return True
+
+    @abstractmethod
+    def select(self, torch_name: str) -> None:
+        """Makes that device this process's current one."""
+
     @abstractmethod
     def facts(self) -> dict[str, Any]:
         """For the audit: the hardware's name and the state of its precision switches, as they are now."""

@@ -27,10 +27,17 @@ class Npu(Device):
     def count(self) -> int:
         return int(self._torch_npu().npu.device_count())
 
+    def select(self, torch_name: str) -> None:
+        self._torch_npu().npu.set_device(torch_name)
+
+    @property
+    def has_strict_fp32(self) -> bool:
+        return bool(self._torch_npu().npu.get_soc_version() >= _FIRST_SOC_WITH_FP32_CUBE)
+
     def use_strict_fp32(self) -> None:
         torch_npu = self._torch_npu()
         soc = torch_npu.npu.get_soc_version()
-        if soc < _FIRST_SOC_WITH_FP32_CUBE:
+        if not self.has_strict_fp32:
             raise UserError(
                 f"device npu: {torch_npu.npu.get_device_name()} (SoC {soc}) has no FP32 matrix unit and would run FP16 "
                 "in its place: train the FP32 arm on an Ascend 910B1 or newer, or on a GPU or CPU"
@@ -44,8 +51,9 @@ class Npu(Device):
             "kind": self.kind,
             "name": npu.get_device_name(),
             "soc": npu.get_soc_version(),
-            "reduced_fp32": bool(npu.conv.allow_hf32 or npu.matmul.allow_hf32),
-            "inf_nan_mode": os.environ.get("INF_NAN_MODE_ENABLE", "1") == "1",
+            "reduced_fp32": self.has_strict_fp32 and bool(npu.conv.allow_hf32 or npu.matmul.allow_hf32),
+            # The 910A family saturates, whatever the variable says.
+            "inf_nan_mode": self.has_strict_fp32 and os.environ.get("INF_NAN_MODE_ENABLE", "1") == "1",
         }
 
     def torch_name(self, index: int) -> str:

@@ -30,11 +30,6 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def threads_per_worker(workers: int) -> int:
-    """Threads for each of so many workers, so that together they do not exceed the cores; at least 1."""
-    return max(1, default_workers() // workers)
-
-
 @dataclass
 class _Job:
     process: BaseProcess
@@ -160,7 +155,9 @@ def _ensure_server() -> None:
     It stays single-threaded, as whoever forks must, because the libraries it imports are told to use one thread; and
     Ctrl-C, which a terminal sends to it too, does not interrupt its imports.
     """
-    with _environment(worker.thread_settings(1)), _sigint_ignored():
+    # mmengine asks for GPUs when it is imported. Asked through NVML, CUDA stays uninitialised, and children can use it.
+    settings = {**worker.thread_settings(1), "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+    with _environment(settings), _sigint_ignored():
         forkserver.ensure_running()
 
 

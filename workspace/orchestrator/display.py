@@ -60,8 +60,9 @@ class LiveDisplay:
 
     def ended(self, job: Job, state: str, ap: float | None) -> None:
         signature = job.spec.signature
-        self._progress.remove_task(self._tasks.pop(signature))
-        took = time.monotonic() - self._begun.pop(signature)
+        if signature in self._tasks:
+            self._progress.remove_task(self._tasks.pop(signature))
+        took = time.monotonic() - self._begun.pop(signature, time.monotonic())
         if took > 1:  # found finished otherwise
             self._seconds.append(took)
         self._left = max(0, self._left - 1)

@@ -59,6 +59,6 @@ def list_runs(plan: Plan, work_dir: Path, study: Study | None) -> Sequence[Liste
         job = plan.trial(number, study.space.decode(row.labels))
         runs.append(listed(job, lost=row.state if row.state in ("pruned", "failed") else None))
         settled += row.state in ("finished", "pruned", "failed")
-    best = study.best() if study is not None and settled == plan.trials else None
+    best = study.best(plan.trials) if study is not None and settled == plan.trials else None
     confirm = plan.confirm(best.params if best is not None else {})
     return [*runs, *(listed(job, known=best is not None) for job in confirm)]

@@ -1,10 +1,14 @@
 """From an experiment and the command line's settings to a verdict, or to the list of runs that it takes."""
 
 import fcntl
+import itertools
+import math
 import os
 import shlex
+import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,20 +28,21 @@ from workspace.orchestrator.plan import Job, Plan
 from workspace.orchestrator.report import Cost, Report, build_report
 from workspace.orchestrator.results import write_results
 from workspace.orchestrator.settings import Settings
-from workspace.orchestrator.sweep import Sweep, chain
+from workspace.orchestrator.sweep import Sweep
 from workspace.search import Study, default_url, resolve, study_file
 from workspace.spec import RunSpec
 from workspace.training.task import Task, train
 
 PRELOAD = ("workspace.training.run",)
-"""Imported once, by the process that workers are forked from."""
+"""Imported once, by the process that workers are forked from. Not for NPUs: MMEngine's import touches the device, which
+a fork must not inherit."""
 
 _SEARCH_SEED = 0
 """Of the sampler; each trial's own draw is seeded from it and the trial's number."""
 
 
-_PRUNE_FROM = 40
-"""Per cent of a trial's epochs before which none is pruned: early AP ranks recipes badly."""
+_PRUNE_FROM = 0.4
+"""Share of a trial's epochs before which none is pruned: early AP ranks recipes badly."""
 
 
 def play(experiment: Experiment, settings: Settings, json_file: Path | None = None) -> Report:
@@ -92,13 +97,19 @@ def _play(plan: Plan, settings: Settings, console: Console) -> Report:
         scale=plan.scale,
         data=_tracked(plan.dataset, settings),
         metric=described.metric,
-        params={"detector": described.name, "device": plan.device, "margin": plan.margin},
+        params={
+            "detector": described.name,
+            "device": plan.device,
+            "margin": plan.margin,
+            "recipe": plan.default()[0].spec.config_digest,
+        },
         tags={"seeds": plan.seeds, "trials": plan.trials if study else 0},
     )
+    preload = () if plan.device == "npu" else PRELOAD
     state: tracking.State = "interrupted"
     try:
         with (
-            execution.LocalExecutor(workers=workers, threads=1, preload=PRELOAD) as executor,
+            execution.LocalExecutor(workers=workers, threads=1, preload=preload) as executor,
             LiveDisplay(console, total=_run_count(plan), slots=workers) as display,
         ):
 
@@ -122,13 +133,16 @@ def _play(plan: Plan, settings: Settings, console: Console) -> Report:
         folder = settings.work_dir / "experiments" / plan.experiment.name / plan.key
         results = write_results(folder, report, runs, tracker, study)
         state = "finished"
+    except UserError:
+        state = "failed"
+        raise
     finally:
         tracker.close(state)
     console.print(result_table(report))
     for line in (*report.sentences, *(f"warning: {r}" for r in report.reservations)):
         console.print(line, highlight=False)
     console.print(f"figure: {results.figure}", highlight=False, soft_wrap=True)
-    for command in _viewers(settings, tracking_uri):
+    for command in _viewers(settings, tracking_uri, study):
         console.print(command, highlight=False, soft_wrap=True)
     return report
 
@@ -139,10 +153,10 @@ def _phases(plan: Plan, sweep: Sweep, study: Study | None) -> tuple[Report, Mapp
     first = (jobs["baseline"], jobs["default"])
     best: Mapping[str, Any] | None = None
     if study is None:
-        sweep.play(chain(*first))
+        sweep.play(itertools.chain(*first))
     else:
-        sweep.play(chain(*first, sweep.search()))
-        winner = study.best()
+        sweep.play(itertools.chain(*first, sweep.search()))
+        winner = study.best(plan.trials)
         if winner is None:
             raise UserError(f"{plan.experiment.name}: no trial of the search finished; see the logs under runs/")
         best = {"trial": winner.number, "params": winner.labels}
@@ -178,7 +192,7 @@ def _study_url(settings: Settings) -> str:
 
 
 def _study_is_there(settings: Settings) -> bool:
-    """Whether looking at the study would create none; a server's is taken to be there."""
+    """Whether there is a storage to look for the study in; a server's is taken to be there."""
     return settings.storage is not None or study_file(settings.work_dir).exists()
 
 
@@ -188,7 +202,7 @@ def _study(plan: Plan, settings: Settings) -> Study:
         identity=plan.study_identity,
         space=resolve(plan.experiment.space, plan.default_values),
         seed=_SEARCH_SEED,
-        prune_from=_PRUNE_FROM * plan.trial(0, {}).spec.epochs // 100,
+        prune_from=math.ceil(_PRUNE_FROM * plan.trial(0, {}).spec.epochs),
         url=_study_url(settings),
     )
 
@@ -203,10 +217,20 @@ def _tracked(dataset: DataSet, settings: Settings) -> tracking.DataSet:
     )
 
 
-def _viewers(settings: Settings, tracking_uri: str) -> Iterator[str]:
-    tracking_uri, storage = tracking.redact(tracking_uri), tracking.redact(_study_url(settings))
-    yield f"runs:   mlflow ui --backend-store-uri {shlex.quote(tracking_uri)}"
-    yield f"study:  optuna-dashboard {shlex.quote(storage)}"
+def _viewers(settings: Settings, tracking_uri: str, study: Study | None) -> Iterator[str]:
+    shown = tracking.redact(tracking_uri)
+    if shown.startswith("http"):
+        yield f"runs:   {shown}"
+    else:
+        yield f"runs:   {_program('mlflow')} ui --backend-store-uri {shlex.quote(shown)}"
+    if study is not None:
+        storage = tracking.redact(_study_url(settings))
+        yield f"study:  {_program('optuna-dashboard')} {shlex.quote(storage)}  ({study.name})"
+
+
+def _program(name: str) -> str:
+    """How to call a program of this environment, active or not."""
+    return name if shutil.which(name) else str(Path(sys.executable).with_name(name))
 
 
 def _commit() -> str | None:

@@ -71,6 +71,8 @@ class Plan:
             )
         if self.seeds < 1 or self.trials < 0:
             raise UserError(f"{self.seeds} seeds, {self.trials} trials: at least 1 seed and 0 trials are needed")
+        if self._candidate_seeds.stop > _SEARCH_SEEDS_FROM:
+            raise UserError(f"{self.seeds} seeds: those from {_SEARCH_SEEDS_FROM} on are the search's; ask for fewer")
 
     def baseline(self) -> list[Job]:
         return [self._job("baseline", self.experiment.baseline, {}, seed) for seed in range(self.seeds)]
@@ -179,6 +181,9 @@ def finished_runs(work_dir: Path) -> Sequence[tuple[RunSpec, RunRecord]]:
     """All finished runs of a work folder."""
     found = []
     for path in sorted((work_dir / "runs").glob("*/result.json")):
-        spec = RunSpec.from_json(json.loads((path.parent / "spec.json").read_text()))
-        found.append((spec, RunRecord.load(path.parent)))
+        try:
+            spec = RunSpec.from_json(json.loads((path.parent / "spec.json").read_text()))
+            found.append((spec, RunRecord.load(path.parent)))
+        except (KeyError, TypeError):  # written by another version, whose runs are not this one's
+            continue
     return found

@@ -78,7 +78,11 @@ class Report:
     @property
     def sentences(self) -> list[str]:
         """The verdict on each candidate arm, in a sentence each."""
-        subjects = {"default": "with the default recipe", "tuned": "with the tuned recipe"}
+        is_null = self.arms["default"].precision == self.arms["baseline"].precision
+        subjects = {
+            "default": "on other seeds" if is_null else "with the default recipe",
+            "tuned": "with the tuned recipe",
+        }
         return [
             sentence(gap, candidate=f"{self.arms[name].precision.upper()} {subjects[name]}")
             for name, gap in self.gaps.items()

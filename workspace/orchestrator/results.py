@@ -60,7 +60,7 @@ def write_results(
 def ap_curves(specs: Mapping[str, list[tuple[RunSpec, Path]]], metric: str) -> pd.DataFrame:
     """AP in points while training: columns ``arm``, ``seed``, ``step``, ``value``."""
     rows = [
-        (arm, spec.seed, event["step"], 100 * event["metrics"].get(metric, 0.0))
+        (arm, spec.seed, event["step"], 100 * event["metrics"][metric])
         for arm, runs in specs.items()
         for spec, folder in runs
         for event in latest(JournalReader(folder).read())

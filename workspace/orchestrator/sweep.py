@@ -4,7 +4,7 @@ Only this process speaks with Optuna and MLflow. Everything it decides from is o
 study), so starting again after any end goes on where that was: finished runs are reused, interrupted ones continued.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -99,10 +99,16 @@ class Sweep:
         """The jobs of the search: trials that were interrupted, then new ones up to the plan's number."""
         assert self.study is not None
         for row in self.study.trials():
-            if "signature" in row.attrs:  # trials of past starts are part of this experiment's cost
-                self.folders[row.attrs["signature"]] = self.work_dir / "runs" / row.attrs["signature"]
+            if row.state in ("finished", "pruned", "failed") and "signature" in row.attrs:
+                # Of past starts: part of this experiment's cost, and what the tracking store missed of it is shipped.
+                job = self.plan.trial(row.number, self.study.space.decode(row.labels))
+                self.folders[job.spec.signature] = run_folder(self.work_dir, job.spec)
+                self.tracker.follow(job.spec, name=job.name, tags=self._tags(job))
+                self.tracker.settle(job.spec.signature, row.state)
+                self.reused += 1
         for trial in self.study.resume():
-            yield self._trial_job(trial)
+            if trial.number < self.plan.trials:
+                yield self._trial_job(trial)
         while self._asked() < self.plan.trials:
             yield self._trial_job(self.study.ask())
 
@@ -125,7 +131,10 @@ class Sweep:
 
     def _begin(self, job: Job) -> None:
         signature = job.spec.signature
-        if signature in self.records:
+        if signature in self.records:  # the default recipe won: its runs are the tuned arm's too
+            self.tracker.follow(job.spec, name=job.name, tags={"also": job.arm})
+            self.tracker.settle(signature, "finished")
+            self.display.ended(job, "finished", self.records[signature].ap)
             return
         folder = run_folder(self.work_dir, job.spec)
         self.folders[signature] = folder
@@ -168,7 +177,7 @@ class Sweep:
         if job.trial is None or active.cancelled:
             return False
         assert self.study is not None
-        value = 100 * event["metrics"].get(self.metric, 0.0)
+        value = 100 * event["metrics"][self.metric]
         prune = self.study.report(job.trial, event["epoch"], value)
         return prune and event["epoch"] < job.spec.epochs
 
@@ -180,12 +189,13 @@ class Sweep:
             self._settle(active, "finished")
         elif active.cancelled:
             self._settle(active, "pruned")
-        elif end.signal is not None and active.restarts < _RESTARTS:
+        elif run_state(folder) != "failed" and active.restarts < _RESTARTS:  # killed: it left no word of its own
             active.restarts += 1
             self._active[end.job_id] = active
             self.launch(end.job_id, active.job.spec, folder, active.slot)
         else:
-            self._settle(active, "failed", reason=end.signal or failure_reason(folder))
+            killed = f"killed by {end.signal}, out of memory perhaps" if end.signal else ""
+            self._settle(active, "failed", reason=killed or failure_reason(folder))
 
     def _settle(self, active: _Active, state: Settled, reason: str = "") -> None:
         job, signature = active.job, active.job.spec.signature
@@ -209,9 +219,3 @@ class Sweep:
                 f"{job.name} failed: {reason}; its log is {self.folders[signature] / 'log.txt'}; "
                 "everything else is kept, the same command tries it again"
             )
-
-
-def chain(*sources: Sequence[Job] | Iterator[Job]) -> Iterator[Job]:
-    """The jobs of each source in turn, so that no slot idles between two phases."""
-    for source in sources:
-        yield from source

@@ -81,11 +81,15 @@ def contradictions(audit: Audit, precision: Precision) -> list[str]:
     masters = {dtype: count for dtype, count in audit["parameters"].items() if dtype != "float32"}
     if masters:
         found.append(f"parameters should be float32 masters and are {_counted(masters)}")
-    if precision.name == "fp32":
-        if audit["autocast"] not in ([], ["off"]):
-            found.append(f"autocast was on: {', '.join(audit['autocast'])}")
-        if audit["device"]["reduced_fp32"]:
-            found.append("the device computed FP32 with fewer mantissa bits (TF32 or HF32)")
+    if precision.name == "fp32" and audit["autocast"] not in ([], ["off"]):
+        found.append(f"autocast was on: {', '.join(audit['autocast'])}")
+    device = audit["device"]
+    if device["reduced_fp32"]:  # FP16 arms too have islands and an evaluation in FP32
+        found.append("the device computed FP32 with fewer mantissa bits (TF32 or HF32)")
+    if precision.name == "fp16" and device["kind"] != "cpu":  # on the CPU the mode is ours to model
+        mode = "inf_nan" if device.get("inf_nan_mode", True) else "saturate"
+        if mode != precision.overflow:
+            found.append(f"the hardware's overflow mode is {mode}, not {precision.overflow}")
     if (precision.loss_scale is not None) != (audit["scaler"] is not None):
         found.append(f"gradient scaler: {audit['scaler'] or 'none'}")
     return found

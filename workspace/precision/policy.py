@@ -5,6 +5,7 @@ environment variable holds another opinion; what the hardware really did is reco
 :mod:`workspace.precision.audit`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -30,10 +31,11 @@ class LossScale:
     def __post_init__(self) -> None:
         if self.policy not in ("dynamic", "static"):
             raise UserError(f"loss scale policy {self.policy!r}: use 'dynamic' or 'static'")
-        if not self.init > 0:
-            raise UserError(f"loss scale {self.init}: it must be positive")
+        if not 0 < self.init < math.inf:
+            raise UserError(f"loss scale {self.init}: it must be positive and finite")
         if self.growth_interval < 1:
             raise UserError(f"loss scale growth interval {self.growth_interval}: it must be at least 1 step")
+        object.__setattr__(self, "init", float(self.init))  # torch's scaler takes no integer
 
 
 @dataclass(frozen=True, kw_only=True)

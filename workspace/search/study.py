@@ -211,9 +211,13 @@ class Study:
             for stored in self._study.get_trials()
         ]
 
-    def best(self) -> Trial | None:
-        """The finished trial with the highest objective, the first of equals; ``None`` when none has finished."""
-        finished = [row for row in self.trials() if row.state == "finished"]
+    def best(self, among: int | None = None) -> Trial | None:
+        """The finished trial with the highest objective, the first of equals; ``None`` when none has finished.
+
+        Args:
+            among: looks at so many trials, the first ones, as if there had never been more.
+        """
+        finished = [row for row in self.trials()[:among] if row.state == "finished"]
         if not finished:
             return None
         best = max(finished, key=lambda row: (row.value, -row.number))

@@ -5,6 +5,7 @@ becomes of it.
 """
 
 import getpass
+import hashlib
 import json
 import math
 import time
@@ -100,8 +101,13 @@ class Runs:
     def parent(
         self, *, name: str, scale: str, data: DataSet, params: Mapping[str, str], tags: Mapping[str, str]
     ) -> str:
-        """Finds or makes the experiment's run at that scale on that data, and reopens it. Returns its id."""
-        identity = {"kind": "experiment", "scale": scale, "data_digest": data.digest}
+        """Finds or makes the experiment's run at that scale, on that data, with those params; reopens it.
+
+        Returns:
+            Its id. Other params are another question, and have a parent of their own.
+        """
+        question = hashlib.sha256(json.dumps(dict(params), sort_keys=True).encode()).hexdigest()[:8]
+        identity = {"kind": "experiment", "scale": scale, "data_digest": data.digest, "question": question}
         run = self._find_or_create(identity, name=name, start_time=None)
         self._describe(run, params, {**self._source, **tags, "state": "running"}, data.as_input("eval"))
         self._set_status(run.info.run_id, "running")

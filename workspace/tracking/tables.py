@@ -8,6 +8,7 @@ import pandas as pd
 
 from workspace.errors import UserError
 from workspace.tracking.points import AP
+from workspace.tracking.runs import PARENT
 from workspace.tracking.store import all_runs, connect, redact
 
 if TYPE_CHECKING:
@@ -36,13 +37,8 @@ def runs_table(uri: str, experiment: str, *, metrics: Sequence[str] = (AP, "seco
     for run in _children(client, uri, experiment):
         params = {name: value for name, value in run.data.params.items() if name not in IDENTITY}
         names |= params.keys()
-        rows.append(
-            {
-                **_identity(run),
-                **params,
-                **{name: _finite_or_inf(run.data.metrics.get(name, float("nan"))) for name in metrics},
-            }
-        )
+        last = {name: _finite_or_inf(run.data.metrics.get(name, float("nan"))) for name in metrics}
+        rows += [{**identity, **params, **last} for identity in _identities(run)]
     table = pd.DataFrame(rows, columns=[*IDENTITY, *sorted(names), *metrics])
     for name in [*_NUMBERS, *sorted(names)]:
         table[name] = _numeric(table[name])
@@ -61,7 +57,6 @@ def curves_table(uri: str, experiment: str, *, metrics: Sequence[str], every: in
     client = connect(uri)
     rows = []
     for run in _children(client, uri, experiment):
-        identity = _identity(run)
         for name in metrics:
             if name not in run.data.metrics:
                 continue
@@ -69,6 +64,7 @@ def curves_table(uri: str, experiment: str, *, metrics: Sequence[str], every: in
             kept = {(point.step - 1) // every: point for point in history}
             rows += [
                 {**identity, "step": point.step, "metric": name, "value": _finite_or_inf(point.value)}
+                for identity in _identities(run)
                 for point in kept.values()
             ]
     table = pd.DataFrame(rows, columns=CURVE)
@@ -96,15 +92,27 @@ def write_tables(
 
 
 def _children(client: "MlflowClient", uri: str, experiment: str) -> "list[Run]":
+    """Runs of the experiment's latest playing: those at another scale or on other data do not compare with them."""
     found = client.get_experiment_by_name(experiment)
-    runs = list(all_runs(client, found.experiment_id, "tags.kind = 'run'")) if found else []
+    parents = list(all_runs(client, found.experiment_id, "tags.kind = 'experiment'")) if found else []
+    runs: list[Run] = []
+    if found and parents:
+        latest = max(parents, key=lambda run: run.info.end_time or float("inf"))
+        children = all_runs(client, found.experiment_id, "tags.kind = 'run'")
+        runs = [run for run in children if run.data.tags.get(PARENT) == latest.info.run_id]
     if not runs:
         raise UserError(f"{redact(uri)} holds no runs of {experiment!r}: name another store, or run the experiment")
     return runs
 
 
-def _identity(run: "Run") -> dict[str, str | None]:
-    return {"run_name": run.info.run_name, **{name: run.data.tags.get(name) for name in IDENTITY[1:]}}
+def _identities(run: "Run") -> "list[dict[str, str | None]]":
+    """A run's place in its experiment; two places where the default recipe won and its runs are the tuned arm's too."""
+    tags = run.data.tags
+    places = [{"run_name": run.info.run_name, **{name: tags.get(name) for name in IDENTITY[1:]}}]
+    if "also" in tags:
+        name = f"{tags['also']} seed {tags['seed']}"
+        places.append({**places[0], "run_name": name, "arm": tags["also"], "phase": "confirm"})
+    return places
 
 
 def _finite_or_inf(value: float) -> float:

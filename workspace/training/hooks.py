@@ -40,12 +40,16 @@ class CheckpointHook(Hook):  # type: ignore[misc]
 
 
 class JournalHook(Hook):  # type: ignore[misc]
-    """Writes every step's and every evaluation's metrics to the journal."""
+    """Writes every step's and every evaluation's metrics to the journal.
+
+    MMDetection reports nothing where nothing at all was detected; ``judged_by`` is then 0, and not its last value.
+    """
 
     priority = "LOW"
 
-    def __init__(self, journal: JournalWriter) -> None:
+    def __init__(self, journal: JournalWriter, judged_by: str) -> None:
         self._journal = journal
+        self._judged_by = judged_by
         self.last_evaluation: dict[str, float] = {}
 
     def before_train(self, runner: RunRunner) -> None:
@@ -60,7 +64,7 @@ class JournalHook(Hook):  # type: ignore[misc]
         self._journal.write("step", step=runner.iter + 1, epoch=runner.epoch, metrics=metrics)
 
     def after_val_epoch(self, runner: RunRunner, metrics: Mapping[str, float] | None = None) -> None:
-        self.last_evaluation = {name: float(value) for name, value in (metrics or {}).items()}
+        self.last_evaluation = {self._judged_by: 0.0, **{name: float(value) for name, value in (metrics or {}).items()}}
         self._journal.write("eval", step=runner.iter, epoch=runner.epoch, metrics=self.last_evaluation)
 
 

@@ -3,9 +3,11 @@
 import fcntl
 import traceback
 import warnings
-from importlib.metadata import version
+from contextlib import suppress
 from typing import Any
 
+import mmcv
+import mmengine
 import torch
 from mmdet.utils import register_all_modules
 from mmengine.hooks import Hook
@@ -35,23 +37,25 @@ def train(task: Task) -> None:
     Writes ``spec.json``, ``config.py``, ``events.jsonl``, ``audit.json``, ``model.pth`` and, last, ``result.json``.
     Exceptions are written to the journal as the reason of failure and raised.
 
+    Another process that trains this run, for another experiment or as what a kill has left, is waited for.
+
     Raises:
-        UserError: another process trains this run, or the audit contradicts the precision.
+        UserError: the audit contradicts the precision.
     """
     task.folder.mkdir(parents=True, exist_ok=True)
     with (task.folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"run {task.spec.signature}: another process is training it in {task.folder}") from None
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if (task.folder / RESULT).exists():
             return
+        for left_by_a_kill in task.folder.glob(".*"):
+            left_by_a_kill.unlink()
         journal = JournalWriter(task.folder)
         try:
             _train(task, journal)
         except BaseException as error:
             reason = str(error) or "".join(traceback.format_exception_only(error)).strip()
-            journal.write("end", status="failed", reason=reason.splitlines()[0])
+            with suppress(OSError):  # a full disk must not hide itself
+                journal.write("end", status="failed", reason=reason.splitlines()[0])
             raise
         finally:
             journal.close()
@@ -63,33 +67,35 @@ def _train(task: Task, journal: JournalWriter) -> None:
     torch.set_num_threads(task.threads)
     device = devices.device(spec.device)
     device.check()
-    if spec.precision.name == "fp32":
-        device.use_strict_fp32()
+    device.select(task.device)
+    if spec.precision.name == "fp32" or device.has_strict_fp32:
+        device.use_strict_fp32()  # of FP16 arms too: they are evaluated in FP32, and their islands compute in it
+    judged_by = detector(spec.detector).metric
+    versions = _versions()
     runner = build_runner(task)
     config = runner.cfg.pretty_text
     (task.folder / CONFIG).write_text(config)
-    observer = JournalHook(journal)
+    observer = JournalHook(journal, judged_by)
     audit = AuditHook(task)
     for hook in (EpochSeedHook(), audit, observer, CheckpointHook(journal)):
         runner.register_hook(hook)
     runner.train()
     runner.save_model(config)
-    judged_by = detector(spec.detector).metric
     write_json(
         task.folder / RESULT,
         {
             "signature": spec.signature,
             "metric": judged_by,
-            # MMDetection reports nothing when nothing at all was detected
-            "ap": 100 * observer.last_evaluation.get(judged_by, 0.0),
+            "ap": 100 * observer.last_evaluation[judged_by],
             "metrics": observer.last_evaluation,
             "steps": runner.iter,
             "skipped_steps": runner.optim_wrapper.skipped_steps,
             "seconds": device_seconds(task.folder),
             "audit": audit.observed,
-            "versions": versions(),
+            "versions": versions,
         },
     )
+    runner.drop_checkpoint()  # not before the result is safe
     journal.write("end", status="finished")
 
 
@@ -136,11 +142,11 @@ class AuditHook(Hook):  # type: ignore[misc]
             raise UserError(f"the audit contradicts precision {self._task.spec.precision.name}: {'; '.join(found)}")
 
 
-def versions() -> dict[str, str]:
+def _versions() -> dict[str, str]:
     """Versions of what computes a run's numbers."""
     return {
         "torch": torch.__version__,
         "mmdet": mmdet_version(),
-        "mmcv": version("onedl-mmcv"),
-        "mmengine": version("onedl-mmengine"),
+        "mmcv": mmcv.__version__,
+        "mmengine": mmengine.__version__,
     }

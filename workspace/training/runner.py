@@ -1,5 +1,6 @@
 """MMEngine's Runner with a device of our choice and checkpoints that survive a kill."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,10 @@ class RunRunner(Runner):  # type: ignore[misc]
             "optimizer": self.optim_wrapper.state_dict(),
             "param_schedulers": [scheduler.state_dict() for scheduler in self.param_schedulers],
         }
-        write_atomically(self.run_folder / CHECKPOINT, lambda path: torch.save(state, path))
+        _save(state, self.run_folder / CHECKPOINT)
 
     def save_model(self, config: str) -> None:
-        """Stores the trained weights as MMDetection reads them, and drops the checkpoint.
+        """Stores the trained weights as MMDetection reads them.
 
         Args:
             config: the configuration as text, from which MMDetection rebuilds the model.
@@ -74,8 +75,18 @@ class RunRunner(Runner):  # type: ignore[misc]
             "mmdet_version": mmdet.__version__,
         }
         state = {"meta": meta, "state_dict": self._weights()}
-        write_atomically(self.run_folder / MODEL, lambda path: torch.save(state, path))
+        _save(state, self.run_folder / MODEL)
+
+    def drop_checkpoint(self) -> None:
+        """Removes what only a run that goes on needs."""
         (self.run_folder / CHECKPOINT).unlink(missing_ok=True)
 
     def _weights(self) -> dict[str, torch.Tensor]:
         return {name: tensor.cpu() for name, tensor in self.model.state_dict().items()}
+
+
+def _save(state: dict[str, Any], path: Path) -> None:
+    """Through memory, because torch's own writer reports a full disk as an internal error."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_atomically(path, lambda temporary: temporary.write_bytes(buffer.getvalue()))
