@@ -135,8 +135,21 @@ def test_each_contradiction_is_one_line(precision: Precision, observed: dict[str
     assert said in found
 
 
-def test_reduced_fp32_is_no_matter_to_half_arithmetic() -> None:
-    assert contradictions({**agreeing(FP16), "device": {"kind": "cpu", "reduced_fp32": True}}, FP16) == []
+def test_reduced_fp32_matters_to_half_arithmetic_too() -> None:
+    audit = {**agreeing(FP16), "device": {"kind": "cuda", "reduced_fp32": True}}
+    assert contradictions(audit, FP16) == ["the device computed FP32 with fewer mantissa bits (TF32 or HF32)"]
+
+
+def test_an_accelerator_s_overflow_mode_is_checked() -> None:
+    saturating = Precision(name="fp16", loss_scale=LossScale(), overflow="saturate")
+    ieee = {"kind": "npu", "reduced_fp32": False, "inf_nan_mode": True}
+    clamping = {**ieee, "inf_nan_mode": False}
+    assert contradictions({**agreeing(FP16), "device": ieee}, FP16) == []
+    assert contradictions({**agreeing(FP16), "device": clamping}, saturating) == []
+    for device, precision in ((clamping, FP16), (ieee, saturating)):
+        (found,) = contradictions({**agreeing(FP16), "device": device}, precision)
+        assert "overflow mode" in found
+
 
 
 def test_contradictions_add_up() -> None:
