@@ -5,7 +5,6 @@ import itertools
 import math
 import os
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
@@ -51,7 +50,7 @@ def play(experiment: Experiment, settings: Settings, json_file: Path | None = No
     Raises:
         UserError: what the user can mend; whatever was measured until then is kept and reused.
     """
-    console = Console()
+    console = _console()
     with _alone(settings.work_dir, experiment.name):
         plan = _plan(experiment, settings)
         report = _play(plan, settings, console)
@@ -68,7 +67,7 @@ def list_plan(experiment: Experiment, settings: Settings) -> None:
             listed = list_runs(plan, settings.work_dir, study)
     else:
         listed = list_runs(plan, settings.work_dir, None)
-    print_plan(Console(), f"{experiment.name} ({plan.key})", listed)
+    print_plan(_console(), f"{experiment.name} ({plan.key})", listed)
 
 
 def _plan(experiment: Experiment, settings: Settings) -> Plan:
@@ -167,6 +166,11 @@ def _phases(plan: Plan, sweep: Sweep, study: Study | None) -> tuple[Report, Mapp
     return build_report(plan, jobs, sweep.records, metric=described.metric, best=best, cost=cost), jobs
 
 
+def _console() -> Console:
+    """The terminal, or 110 columns where there is none, so that tables in a log are whole."""
+    return Console() if sys.stdout.isatty() else Console(width=110)
+
+
 def _has_search(plan: Plan) -> bool:
     return bool(plan.experiment.space) and plan.trials > 0
 
@@ -229,8 +233,9 @@ def _viewers(settings: Settings, tracking_uri: str, study: Study | None) -> Iter
 
 
 def _program(name: str) -> str:
-    """How to call a program of this environment, active or not."""
-    return name if shutil.which(name) else str(Path(sys.executable).with_name(name))
+    """How to call a program of this environment, active in the user's shell or not."""
+    is_active = sys.prefix in (os.environ.get("VIRTUAL_ENV"), os.environ.get("CONDA_PREFIX"))
+    return name if is_active else str(Path(sys.executable).with_name(name))
 
 
 def _commit() -> str | None:
