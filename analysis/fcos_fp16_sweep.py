@@ -82,8 +82,9 @@ plt.show()
 # %% [markdown]
 # ## The answer
 #
-# What may be concluded is what the sentences above say, at demo scale: a small detector, two seeds an arm, one data set.
-# *Undecided* means that the interval still holds gaps on both sides of the margin; the number of further seeds that
-# would decide it stands in the sentence, and `--seeds` trains them. A tuned arm that comes out above the baseline has
-# gained from tuning, which the baseline was not given: it does not show that FP16 is better. The published gap is of
-# the full model on COCO: `python experiments/fcos_fp16_sweep.py --scale full --data DIR` asks it there.
+# What may be concluded is what the sentences above say, at demo scale: a small detector, two seeds an arm, one
+# set of pictures. *Undecided* means that the interval still holds gaps on both sides of the margin; the number of
+# further seeds that would decide it stands in the sentence, and `--seeds` trains them. A tuned arm that comes out
+# above the baseline has gained from tuning, which the baseline was not given: it does not show that FP16 is
+# better. The published gap is of the full model on COCO: `python experiments/fcos_fp16_sweep.py --scale full
+# --data DIR` asks it there.

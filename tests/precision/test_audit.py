@@ -151,7 +151,6 @@ def test_an_accelerator_s_overflow_mode_is_checked() -> None:
         assert "overflow mode" in found
 
 
-
 def test_contradictions_add_up() -> None:
     audit = {**agreeing(FP32), "autocast": ["float16"], "layer_outputs": {"float16": 4}, "scaler": SCALER}
     assert len(contradictions(audit, FP32)) == 3
