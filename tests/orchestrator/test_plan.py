@@ -111,15 +111,15 @@ def test_an_effort_of_nothing_is_refused(effort: dict[str, int]) -> None:
 
 
 def test_the_length_follows_the_data_and_the_batch() -> None:
-    spec = plan().baseline()[0].spec  # 900 steps of 8 of 400 pictures
-    assert (spec.epochs, spec.evaluations, plan().steps(spec)) == (18, 3, 900)
+    spec = plan().baseline()[0].spec  # 1200 steps of 8 of 400 pictures
+    assert (spec.epochs, spec.evaluations, plan().steps(spec)) == (24, 3, 1200)
     wide = plan().trial(0, {"batch_size": 300, "steps": 2}).spec
     assert (wide.epochs, wide.evaluations, plan().steps(wide)) == (1, 1, 2)
 
 
 def test_a_user_s_pictures_keep_more_pixels_than_the_embedded_ones() -> None:
     assert plan().baseline()[0].spec.image_size == (96, 96)
-    assert plan(embedded=False).baseline()[0].spec.image_size == (224, 224)
+    assert plan(embedded=False).baseline()[0].spec.image_size == (160, 160)
     assert plan(embedded=False, scale="full").baseline()[0].spec.image_size is None
 
 
@@ -143,15 +143,15 @@ def test_expected_seconds_come_from_measured_runs_alike(tmp_path: Path) -> None:
     measured = finished_runs(tmp_path)
     assert len(measured) == 3
     assert small.expected_seconds(baseline[2].spec, measured) == 15.0
-    assert small.expected_seconds(default[2].spec, measured) == pytest.approx(900 * STEP_SECONDS * 1.15)
+    assert small.expected_seconds(default[2].spec, measured) == pytest.approx(1200 * STEP_SECONDS * 1.15)
 
 
 def test_expected_seconds_of_what_nobody_measured() -> None:
     small = plan()
     spec = small.baseline()[0].spec
-    assert small.expected_seconds(spec, []) == pytest.approx(900 * STEP_SECONDS)
+    assert small.expected_seconds(spec, []) == pytest.approx(1200 * STEP_SECONDS)
     larger = plan(embedded=False).baseline()[0].spec
-    assert small.expected_seconds(larger, []) == pytest.approx(900 * STEP_SECONDS * (224 / 96) ** 2)
+    assert small.expected_seconds(larger, []) == pytest.approx(1200 * STEP_SECONDS * (160 / 96) ** 2)
     assert plan(device="npu").expected_seconds(dataclasses.replace(spec, device="npu"), []) is None
     full = plan(scale="full", embedded=False)
     assert full.expected_seconds(full.baseline()[0].spec, []) is None

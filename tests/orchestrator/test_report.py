@@ -89,7 +89,7 @@ def test_the_null_experiment_speaks_of_fp32_and_compares_other_seeds() -> None:
     null = report({"baseline": (60.0, 61.0, 59.0), "default": (60.1, 60.8, 59.2)}, plan(NULL))
     assert list(null.arms["default"].ap) == [100, 101, 102]
     assert len(null.sentences) == 1
-    assert null.sentences[0].startswith("FP32 with the default recipe")
+    assert null.sentences[0].startswith("FP32 on other seeds")
 
 
 def test_arms_that_compare_have_no_reservations() -> None:
