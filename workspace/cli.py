@@ -63,7 +63,12 @@ def main(experiment: Experiment) -> None:
     for option in reversed(_OPTIONS):
         command = option(command)
     # click would wrap the script's own lines; \b before a paragraph keeps it as written.
-    click.command(experiment.name, help="\b\n" + question.strip().replace("\n\n", "\n\n\b\n"))(command)()
+    entry = click.command(experiment.name, help="\b\n" + question.strip().replace("\n\n", "\n\n\b\n"))(command)
+    try:
+        entry.main(standalone_mode=False)
+    except click.ClickException as error:  # click itself would print its usage first
+        click.echo(f"error: {error.format_message()}", err=True)
+        sys.exit(EXIT_USER_ERROR)
 
 
 def run(experiment: Experiment, *, plan: bool, json_file: Path | None, **options: Any) -> None:

@@ -68,6 +68,8 @@ def connect(uri: str) -> "MlflowClient":
 
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)
+    # It logs each failed statement with its traceback before it raises; the tracker says the same in a line.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     file = _sqlite_file(uri)
     if file is None:
         return MlflowClient(tracking_uri=uri)

@@ -291,7 +291,9 @@ class Tracker:
         self._last_progress = time.monotonic()
 
     def _warn(self, what: str, error: Exception) -> None:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
+        said = str(error).strip().splitlines()
+        # SQLAlchemy puts a remark on its own session before the reason.
+        lines = [line for line in said if not line.startswith("(raised as")] or [type(error).__name__]
         self._trouble = redact(lines[0])[:_LONGEST_MESSAGE]
         _log.warning("tracking: %s %s: %s", redact(self._uri), what, self._trouble)
 
