@@ -1,4 +1,4 @@
-# SSDLite that trains from scratch in about two minutes on one CPU thread at 128 px. Strides 8 and 16 instead of 16 and
+# SSDLite that trains from scratch in about four minutes on one CPU thread at 128 px. Strides 8 and 16 instead of 16 and
 # 32 (a stage table of its own) and BatchNorm momentum 0.1 instead of 0.03: with the full model's settings a schedule of
 # 1000 steps learns nothing. Default initialisation for the same reason.
 _base_ = "./ssdlite.py"

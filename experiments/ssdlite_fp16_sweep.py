@@ -1,7 +1,7 @@
 """What does FP16 cost SSDLite-MobileNetV2, and does a tuned recipe win it back?
 
 Hypothesis: the published gap (20.2 against 21.3 box AP on COCO) closes with another loss scale, rate or FP32 islands.
-Baseline: the same recipe in strict FP32.  Cost: about 15 minutes at demo scale on 2 cores.
+Baseline: the same recipe in strict FP32.  Cost: about 20 minutes at demo scale on 2 cores.
 
   python experiments/ssdlite_fp16_sweep.py
   python experiments/ssdlite_fp16_sweep.py --scale full --data /data/coco --device npu
