@@ -29,7 +29,7 @@ def short_task(
         train=dataset.splits["train"],
         evaluate=dataset.splits["search"],
         folder=run_folder(work_dir / group, spec),
-        device="cpu",
+        devices=("cpu",),
     )
 
 

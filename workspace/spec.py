@@ -83,6 +83,7 @@ class RunSpec:
         image_size: (width, height) in pixels that pictures are resized to; ``None`` for the config's own pipeline.
         epochs: resolved from the recipe and the data set.
         evaluations: how many times the run is evaluated at most, every so many epochs, the last time at its end.
+        devices: that share each batch; their number changes sums, and at full scale what BatchNorm sees.
     """
 
     detector: str
@@ -96,6 +97,7 @@ class RunSpec:
     evaluations: int
     seed: int
     device: DeviceKind
+    devices: int = 1
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -60,7 +60,7 @@ def make_task(few_shapes: DataSet, tmp_path: Path) -> MakeTask:
             train=few_shapes.splits["train"],
             evaluate=few_shapes.splits["eval"],
             folder=run_folder(tmp_path / work, spec),
-            device="cpu",
+            devices=("cpu",),
         )
 
     return make

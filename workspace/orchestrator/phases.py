@@ -186,7 +186,7 @@ def _task(dataset: DataSet, spec: RunSpec, folder: Path, device: str) -> Task:
         train=dataset.splits["train"],
         evaluate=dataset.splits[spec.data.evaluate],
         folder=folder,
-        device=device,
+        devices=(device,),
         loader_workers=0 if spec.scale == "demo" else 2,
     )
 

@@ -28,7 +28,10 @@ def build_config(task: Task) -> Config:
     if spec.image_size is not None:
         while "dataset" in train_dataset:  # a demo's epoch is one pass over the pictures
             train_dataset = train_dataset.dataset
-        train_pipeline, test_pipeline = _plain_pipelines(spec.image_size, with_mask=metric == "segm")
+        keep_ratio = next(step.get("keep_ratio", False) for step in test_pipeline if step["type"] == "Resize")
+        train_pipeline, test_pipeline = _plain_pipelines(
+            spec.image_size, keep_ratio=keep_ratio, with_mask=metric == "segm"
+        )
     train = _dataset(train_dataset, task.train, task.classes, train_pipeline)
     evaluate = _dataset(cfg.val_dataloader.dataset, task.evaluate, task.classes, test_pipeline)
     loader = {"num_workers": task.loader_workers, "persistent_workers": task.loader_workers > 0}
@@ -51,11 +54,11 @@ def build_config(task: Task) -> Config:
     for unused in ("test_dataloader", "test_evaluator", "test_cfg", "auto_scale_lr"):
         cfg.pop(unused, None)
 
-    cfg.optim_wrapper = _optim_wrapper(cfg.optim_wrapper, spec, task.device)
+    cfg.optim_wrapper = _optim_wrapper(cfg.optim_wrapper, spec, task.devices[0])
     cfg.param_scheduler = _schedulers(spec.recipe, spec.epochs)
     cfg.randomness = dict(seed=spec.seed)
     cfg.env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
-    cfg.device = task.device
+    cfg.device = task.devices[0]
     cfg.work_dir = str(task.folder / "mmengine")
     cfg.custom_hooks = []
     cfg.default_hooks = dict(
@@ -77,12 +80,14 @@ def _set_classes(model: ConfigDict, count: int) -> None:
             model[head].num_classes = count
 
 
-def _plain_pipelines(size: tuple[int, int], *, with_mask: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Resize to fit, flip, nothing else: a demo's schedule is too short to profit from stronger augmentation."""
+def _plain_pipelines(
+    size: tuple[int, int], *, keep_ratio: bool, with_mask: bool
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Resize, flip, nothing else: a demo's schedule is too short to profit from stronger augmentation."""
     head: list[dict[str, Any]] = [
         dict(type="LoadImageFromFile"),
         dict(type="LoadAnnotations", with_bbox=True, with_mask=with_mask),
-        dict(type="Resize", scale=size, keep_ratio=True),
+        dict(type="Resize", scale=size, keep_ratio=keep_ratio),
     ]
     keys = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
     return (

@@ -5,9 +5,11 @@ from typing import Any
 
 import torch
 from mmdet.models.backbones import MobileNetV2
+from mmdet.models.backbones.ssd_vgg import SSDVGG
 from mmdet.models.dense_heads import SSDHead
 from mmdet.models.losses import FocalLoss
 from mmdet.registry import MODELS
+from torch import nn
 from torch.nn import functional as F
 
 
@@ -43,3 +45,20 @@ class EvaluableSSDHead(SSDHead):  # type: ignore[misc]
     """`SSDHead` with the attribute that MMDetection 3's prediction asks for and SSD lacks (its issue 11780)."""
 
     loss_cls = None
+
+
+@MODELS.register_module()
+class SlimSSDVGG(SSDVGG):  # type: ignore[misc]
+    """`SSDVGG` with every width divided: MMDetection's has no such parameter."""
+
+    def __init__(self, *args: Any, width_divisor: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for index, layer in enumerate(self.features):
+            if isinstance(layer, nn.Conv2d):
+                shape: dict[str, Any] = {n: getattr(layer, n) for n in ("kernel_size", "stride", "padding", "dilation")}
+                sees_pixels = layer.in_channels == 3
+                self.features[index] = nn.Conv2d(
+                    layer.in_channels if sees_pixels else layer.in_channels // width_divisor,
+                    layer.out_channels // width_divisor,
+                    **shape,
+                )

@@ -67,7 +67,7 @@ def _train(task: Task, journal: JournalWriter) -> None:
     torch.set_num_threads(task.threads)
     device = devices.device(spec.device)
     device.check()
-    device.select(task.device)
+    device.select(task.devices[0])
     if spec.precision.name == "fp32" or device.has_strict_fp32:
         device.use_strict_fp32()  # of FP16 arms too: they are evaluated in FP32, and their islands compute in it
     judged_by = detector(spec.detector).metric

@@ -14,7 +14,7 @@ class Task:
     Attributes:
         train, evaluate: the splits of ``spec.data`` as they lie on this machine.
         folder: the run folder; made when it is not there.
-        device: torch device, e.g. ``cpu`` or ``npu:3``.
+        devices: torch devices, e.g. ``cpu`` or ``npu:3``, one for each process of the run; ``spec.devices`` of them.
         threads: threads of one process on the CPU.
         loader_workers: processes that load pictures; 0 loads in the training process.
     """
@@ -24,7 +24,7 @@ class Task:
     train: Split
     evaluate: Split
     folder: Path
-    device: str
+    devices: tuple[str, ...]
     threads: int = 1
     loader_workers: int = 0
 

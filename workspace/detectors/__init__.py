@@ -1,0 +1,28 @@
+"""The six verified detectors: what each one is (``configs/``), how it is trained, and what was published of it.
+
+Full recipes are the zoo's own, and the published NPU runs' where those differ. Demo variants keep neck, head, assigner
+and losses, and are small enough to learn from scratch on one CPU thread in one to two minutes.
+"""
+
+from collections.abc import Mapping
+
+from workspace.detectors.detector import Detector, Published, Variant, mmdet_version
+from workspace.detectors.fcos import FCOS
+from workspace.detectors.retinanet import RETINANET
+from workspace.detectors.solov2 import SOLOV2
+from workspace.detectors.ssd import SSD300, SSD512
+from workspace.detectors.ssdlite import SSDLITE
+from workspace.errors import UserError
+
+__all__ = ["DETECTORS", "Detector", "Published", "Variant", "detector", "mmdet_version"]
+
+DETECTORS: Mapping[str, Detector] = {d.name: d for d in (SSD300, SSD512, SSDLITE, RETINANET, FCOS, SOLOV2)}
+"""In the order of the published table."""
+
+
+def detector(name: str) -> Detector:
+    """The detector of that name; `UserError` when there is none."""
+    try:
+        return DETECTORS[name]
+    except KeyError:
+        raise UserError(f"no detector named {name!r}: choose one of {', '.join(DETECTORS)}") from None
