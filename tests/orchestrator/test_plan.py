@@ -11,8 +11,8 @@ from small_plan import FP16, NULL, SPACE, SWEEP, finish, plan
 from workspace.detectors import detector
 from workspace.errors import UserError
 from workspace.journal import JournalWriter
+from workspace.orchestrator.cost import expected_seconds, finished_runs
 from workspace.orchestrator.listing import list_runs
-from workspace.orchestrator.plan import finished_runs
 from workspace.precision import LossScale
 from workspace.search import Study, choice, default_url, resolve
 from workspace.spec import RunSpec, run_folder
@@ -142,19 +142,19 @@ def test_expected_seconds_come_from_measured_runs_alike(tmp_path: Path) -> None:
     finish(tmp_path, small.trial(0, {"steps": 9}).spec, seconds=1.0)  # a shorter run says nothing of the others
     measured = finished_runs(tmp_path)
     assert len(measured) == 3
-    assert small.expected_seconds(baseline[2].spec, measured) == 15.0
-    assert small.expected_seconds(default[2].spec, measured) == pytest.approx(1200 * STEP_SECONDS * 1.15)
+    assert expected_seconds(small, baseline[2].spec, measured) == 15.0
+    assert expected_seconds(small, default[2].spec, measured) == pytest.approx(1200 * STEP_SECONDS * 1.15)
 
 
 def test_expected_seconds_of_what_nobody_measured() -> None:
     small = plan()
     spec = small.baseline()[0].spec
-    assert small.expected_seconds(spec, []) == pytest.approx(1200 * STEP_SECONDS)
+    assert expected_seconds(small, spec, []) == pytest.approx(1200 * STEP_SECONDS)
     larger = plan(embedded=False).baseline()[0].spec
-    assert small.expected_seconds(larger, []) == pytest.approx(1200 * STEP_SECONDS * (160 / 96) ** 2)
-    assert plan(device="npu").expected_seconds(dataclasses.replace(spec, device="npu"), []) is None
+    assert expected_seconds(small, larger, []) == pytest.approx(1200 * STEP_SECONDS * (160 / 96) ** 2)
+    assert expected_seconds(plan(device="npu"), dataclasses.replace(spec, device="npu"), []) is None
     full = plan(scale="full", embedded=False)
-    assert full.expected_seconds(full.baseline()[0].spec, []) is None
+    assert expected_seconds(full, full.baseline()[0].spec, []) is None
 
 
 def begin(work_dir: Path, spec: RunSpec, *, failed: bool = False) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workspace.orchestrator.plan import Job, Plan, finished_runs
+from workspace.orchestrator.cost import expected_seconds, finished_runs
+from workspace.orchestrator.plan import Job, Plan
 from workspace.orchestrator.runs import run_state
 from workspace.search import Study
 from workspace.spec import run_folder
@@ -41,7 +42,7 @@ def list_runs(plan: Plan, work_dir: Path, study: Study | None) -> Sequence[Liste
             name=job.name,
             signature=job.spec.signature if known else None,
             state=state,
-            seconds=plan.expected_seconds(job.spec, measured),
+            seconds=expected_seconds(plan, job.spec, measured),
             is_due=lost is None and state != "finished",
         )
 

@@ -1,17 +1,14 @@
-"""From an experiment to its runs: which specs it needs, and what each is expected to cost."""
+"""From an experiment to its runs: which specs it needs."""
 
 import dataclasses
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from workspace.datasets import DataSet
 from workspace.detectors import detector
 from workspace.errors import UserError
 from workspace.experiment import Experiment
-from workspace.orchestrator.runs import RunRecord
 from workspace.precision import Precision
 from workspace.spec import DataSpec, DeviceKind, Recipe, RunSpec, Scale
 
@@ -22,9 +19,6 @@ _SEARCH_SEEDS_FROM = 1000
 
 _EVALUATIONS = 3
 """Evaluations of a run, for its curve; a trial may be pruned by the intermediate ones."""
-
-_HALF_COST = 1.15
-"""FP16 step over FP32 step on a CPU, for estimates only; ``benchmarks/half_arithmetic.py`` measures it."""
 
 _RECIPE_FIELDS = frozenset(f.name for f in dataclasses.fields(Recipe))
 _PRECISION_FIELDS = frozenset(f.name for f in dataclasses.fields(Precision))
@@ -149,41 +143,6 @@ class Plan:
         pictures = self.dataset.splits["train"].pictures * detector(spec.detector).variant(spec.scale).repeat
         return spec.epochs * -(-pictures // spec.recipe.batch_size)
 
-    def expected_seconds(self, spec: RunSpec, measured: Iterable[tuple[RunSpec, RunRecord]]) -> float | None:
-        """Device-seconds of a run: the mean of finished runs like it, else from a known step time, else unknown."""
-        like = [record.seconds for other, record in measured if _cost_alike(spec, other)]
-        if like:
-            return sum(like) / len(like)
-        step = detector(spec.detector).variant(spec.scale).cpu_step_seconds
-        if step is None or spec.device != "cpu" or spec.image_size is None:
-            return None
-        size = detector(spec.detector).variant(spec.scale).image_size
-        assert size is not None
-        pixels = (spec.image_size[0] * spec.image_size[1]) / (size[0] * size[1])
-        return self.steps(spec) * step * pixels * (_HALF_COST if spec.precision.is_mixed else 1.0)
-
 
 def _only(changes: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
     return {name: value for name, value in changes.items() if name in names}
-
-
-def _cost_alike(a: RunSpec, b: RunSpec) -> bool:
-    """Whether two runs take about the same time on the same machine."""
-    return (
-        (a.detector, a.scale, a.data.digest, a.epochs, a.device, a.image_size, a.evaluations)
-        == (b.detector, b.scale, b.data.digest, b.epochs, b.device, b.image_size, b.evaluations)
-        and a.precision.name == b.precision.name
-        and a.recipe.batch_size == b.recipe.batch_size
-    )
-
-
-def finished_runs(work_dir: Path) -> Sequence[tuple[RunSpec, RunRecord]]:
-    """All finished runs of a work folder."""
-    found = []
-    for path in sorted((work_dir / "runs").glob("*/result.json")):
-        try:
-            spec = RunSpec.from_json(json.loads((path.parent / "spec.json").read_text()))
-            found.append((spec, RunRecord.load(path.parent)))
-        except (KeyError, TypeError):  # written by another version, whose runs are not this one's
-            continue
-    return found
