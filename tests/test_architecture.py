@@ -26,12 +26,13 @@ FLOORS = (
     ("experiment",),
     ("orchestrator",),
     ("cli",),
+    ("commands",),
     ("__main__",),
 )
 
 # The rooms that may import a library; numpy is everybody's.
 OWNERS = {
-    "click": {"cli", "__main__"},
+    "click": {"cli", "commands", "__main__"},
     "cv2": {"datasets"},
     "faster_coco_eval": {"training"},
     "matplotlib": {"figures"},
@@ -44,7 +45,7 @@ OWNERS = {
     "pandas": {"tracking", "figures", "orchestrator"},
     "pycocotools": {"datasets", "training"},
     "requests": {"tracking"},
-    "rich": {"cli", "orchestrator"},
+    "rich": {"cli", "commands", "orchestrator"},
     "scipy": {"gap"},
     "sqlalchemy": {"search"},
     "torch": {"devices", "precision", "training"},
@@ -172,6 +173,7 @@ def test_configs_are_data(file: Path) -> None:
         "workspace.spec",
         "workspace.experiment",
         "workspace.cli",
+        "workspace.__main__",
         *(f"experiments.{file.stem}" for file in python_files("experiments")),
     ],
 )
