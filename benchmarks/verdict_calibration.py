@@ -8,9 +8,10 @@ Each cell is 10,000 simulated studies from one fixed seed; normal spread over se
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workspace.gap import Rates, verdict_rates
-from workspace.gap.contrast import contrast
+from workspace.gap.contrast import BASELINE_TO_CANDIDATE, contrast
 from workspace.gap.verdict import judge
 
 STUDIES = 10_000
@@ -89,10 +90,12 @@ def two_looks(seeds: int) -> tuple[float, float]:
     rng = np.random.default_rng(0)
     baseline = rng.normal(50, 1, (STUDIES, 2 * seeds))
     candidate = rng.normal(49, 1, (STUDIES, 2 * seeds))
-    first, second = (
-        judge(*contrast(baseline[:, :n], candidate[:, :n], same_seeds=True).interval(), margin=1)
-        for n in (seeds, 2 * seeds)
-    )
+
+    def judged(n: int) -> NDArray[np.str_]:
+        arms = baseline[:, :n], candidate[:, :n]
+        return judge(*contrast(arms, BASELINE_TO_CANDIDATE, same_seeds=True).interval(), margin=1)
+
+    first, second = judged(seeds), judged(2 * seeds)
     either = (first == "closed") | ((first == "undecided") & (second == "closed"))
     return float((first == "closed").mean()), float(either.mean())
 

@@ -1,7 +1,18 @@
 """The AP gap between two precisions over seeds, its interval, and the verdict: ``docs/statistics.md``."""
 
 from workspace.gap.calibration import Rates, verdict_rates
+from workspace.gap.effect import Effect, measure_effect
 from workspace.gap.verdict import Gap, Verdict, measure_gap
-from workspace.gap.words import sentence
+from workspace.gap.words import effect_sentence, sentence
 
-__all__ = ["Gap", "Rates", "Verdict", "measure_gap", "sentence", "verdict_rates"]
+__all__ = [
+    "Effect",
+    "Gap",
+    "Rates",
+    "Verdict",
+    "effect_sentence",
+    "measure_effect",
+    "measure_gap",
+    "sentence",
+    "verdict_rates",
+]

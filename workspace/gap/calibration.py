@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workspace.gap.contrast import contrast
+from workspace.gap.contrast import BASELINE_TO_CANDIDATE, contrast
 from workspace.gap.verdict import judge
 
 
@@ -47,7 +47,7 @@ def verdict_rates(
     if resolution is not None:
         between = rng.uniform(0, resolution, (studies, 1))  # where the true AP lies between two representable ones
         baseline, candidate = (np.round((arm + between) / resolution) * resolution for arm in (baseline, candidate))
-    found = contrast(baseline, candidate, same_seeds=True)
+    found = contrast((baseline, candidate), BASELINE_TO_CANDIDATE, same_seeds=True)
     verdicts = judge(*found.interval(), margin)
     shares = {verdict: float((verdicts == verdict).mean()) for verdict in ("closed", "open", "undecided")}
     return Rates(**shares, paired=float(found.paired.mean()))

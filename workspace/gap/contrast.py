@@ -1,10 +1,14 @@
-"""The difference of two arms' means over seeds: Welch's t, and the paired t where the measured correlation earns it.
+"""A contrast of arms' means over seeds: Welch's t, and the paired t where the measured correlation earns it.
+
+A contrast is a weighted sum of the arms' means. The difference of two arms, weights -1 and +1, is the commonest; weights
+of several arms give the main effects and the interaction of a factorial design.
 
 Every function is vectorised over leading axes, seeds along the last one, so that the simulations which vouch for the
 error rates run the code that judges an experiment. ``scipy.stats.ttest_ind`` and ``ttest_rel`` give the same numbers
 (a test holds them together) but warn on an arm without spread and cannot choose between the two study by study.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +17,9 @@ from scipy.special import stdtr, stdtrit
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+BASELINE_TO_CANDIDATE = (-1.0, 1.0)
+"""A gap's weights of baseline and candidate."""
 
 TAIL = 0.05  # of each end of the interval: 90 % between them
 NO_SPREAD = 1e-9  # AP points; a smaller standard error is rounding in the last bits, not noise between seeds
@@ -26,10 +33,10 @@ CORRELATION_LEVEL = 0.005
 
 @dataclass(frozen=True)
 class Contrast:
-    """Candidate minus baseline in AP points, with what its t distribution needs.
+    """A weighted sum of the arms' means in AP points, with what its t distribution needs.
 
     Attributes:
-        mean: difference of the arms' means.
+        mean: the sum.
         error: its standard error; nan where no arm shows any spread, since noise that was not seen is not absent.
         df: degrees of freedom; nan with ``error``.
         paired: whether the seeds were taken as pairs.
@@ -51,44 +58,48 @@ class Contrast:
         return p
 
 
-def contrast(baseline: Floats, candidate: Floats, *, same_seeds: bool) -> Contrast:
-    """Contrast two arms of at least two seeds each.
+def contrast(arms: Sequence[Floats], weights: Sequence[float], *, same_seeds: bool) -> Contrast:
+    """Contrast arms of at least two seeds each.
 
     Args:
-        baseline: AP in points, shape (..., seeds).
-        candidate: the same; with ``same_seeds``, in the same order of seeds.
-        same_seeds: whether the arms ran the same seeds, so that they may be paired.
+        arms: AP in points, shape (..., seeds); with ``same_seeds``, all in the same order of seeds.
+        weights: of the arms' means.
+        same_seeds: whether all arms ran the same seeds, so that they may be taken together seed by seed.
     """
-    mean = candidate.mean(-1) - baseline.mean(-1)
-    error, df = welch_error(
-        baseline.var(-1, ddof=1), baseline.shape[-1], candidate.var(-1, ddof=1), candidate.shape[-1]
-    )
+    mean = _weighted([arm.mean(-1) for arm in arms], weights)
+    error, df = welch_error([arm.var(-1, ddof=1) for arm in arms], [arm.shape[-1] for arm in arms], weights)
     paired = np.zeros(mean.shape, dtype=np.bool_)
-    if same_seeds and baseline.shape[-1] >= PAIRS_NEEDED:
-        pairs = baseline.shape[-1]
-        paired_error = (candidate - baseline).std(-1, ddof=1) / np.sqrt(pairs)
-        paired = (correlation_p_value(correlation(baseline, candidate), pairs) < CORRELATION_LEVEL) & (
-            # Differences that are all alike say that the arms are one computation, not that the gap is exact.
+    seeds = arms[0].shape[-1]
+    if same_seeds and seeds >= PAIRS_NEEDED:
+        paired_error = _weighted(arms, weights).std(-1, ddof=1) / np.sqrt(seeds)
+        added = _weighted(arms, [max(weight, 0.0) for weight in weights])
+        taken_away = _weighted(arms, [max(-weight, 0.0) for weight in weights])
+        paired = (correlation_p_value(correlation(taken_away, added), seeds) < CORRELATION_LEVEL) & (
+            # Differences that are all alike say that the arms are one computation, not that the contrast is exact.
             paired_error > NO_SPREAD
         )
         error = np.where(paired, paired_error, error)
-        df = np.where(paired, pairs - 1.0, df)
+        df = np.where(paired, seeds - 1.0, df)
     return Contrast(mean, error, df, paired)
 
 
 def welch_error(
-    baseline_variance: Floats, baseline_seeds: int, candidate_variance: Floats, candidate_seeds: int
+    variances: Sequence[Floats | np.float64], seeds: Sequence[int], weights: Sequence[float]
 ) -> tuple[Floats, Floats]:
-    """Standard error and Welch-Satterthwaite degrees of freedom of a difference of means; nan where it has no spread.
+    """Standard error and Welch-Satterthwaite degrees of freedom of a weighted sum of means; nan where none has spread.
 
-    Source: B. L. Welch, Biometrika 34 (1947), 28-35.
+    Sources: B. L. Welch, Biometrika 34 (1947), 28-35; F. E. Satterthwaite, Biometrics Bulletin 2 (1946), 110-114.
     """
-    baseline_part = np.asarray(baseline_variance / baseline_seeds)
-    candidate_part = np.asarray(candidate_variance / candidate_seeds)
-    total = baseline_part + candidate_part
+    parts = [np.asarray(w * w * v / n) for v, n, w in zip(variances, seeds, weights, strict=True)]
+    total = np.sum(parts, axis=0)
     total = np.where(total > NO_SPREAD**2, total, np.nan)
-    df = total**2 / (baseline_part**2 / (baseline_seeds - 1) + candidate_part**2 / (candidate_seeds - 1))
+    df = total**2 / np.sum([part**2 / (n - 1) for part, n in zip(parts, seeds, strict=True)], axis=0)
     return np.sqrt(total), df
+
+
+def _weighted(values: Sequence[Floats], weights: Sequence[float]) -> Floats:
+    found: Floats = np.sum([weight * value for value, weight in zip(values, weights, strict=True)], axis=0)
+    return found
 
 
 def correlation(baseline: Floats, candidate: Floats) -> Floats:

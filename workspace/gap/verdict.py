@@ -1,7 +1,7 @@
 """`measure_gap`: from the AP of two arms, seed by seed, to a gap with its interval and verdict."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workspace.errors import UserError
-from workspace.gap.contrast import Contrast, Floats, contrast, correlation, welch_error
+from workspace.gap.contrast import BASELINE_TO_CANDIDATE, Contrast, Floats, contrast, correlation, welch_error
 from workspace.gap.planning import further_seeds
 
 Verdict = Literal["closed", "open", "undecided"]
@@ -72,13 +72,13 @@ def measure_gap(baseline: Mapping[int, float], candidate: Mapping[int, float], m
     """
     if not (math.isfinite(margin) and margin > 0):
         raise UserError(f"margin: {margin} is no loss in AP points above 0; give one, such as 0.2")
-    _check("baseline", baseline)
-    _check("candidate", candidate)
+    check_arm("baseline", baseline)
+    check_arm("candidate", candidate)
     same_seeds = baseline.keys() == candidate.keys()
-    arms = _values(baseline, sorted(baseline)), _values(candidate, sorted(candidate))
+    arms = values_of(baseline, sorted(baseline)), values_of(candidate, sorted(candidate))
     if min(len(baseline), len(candidate)) < 2:
         return _without_interval(arms, margin, seeds_needed=1, correlated=_correlation(baseline, candidate))
-    found = contrast(*arms, same_seeds=same_seeds)
+    found = contrast(arms, BASELINE_TO_CANDIDATE, same_seeds=same_seeds)
     if math.isnan(found.error):
         return _without_interval(arms, margin, seeds_needed=None, correlated=None)
     low, high = found.interval()
@@ -132,9 +132,8 @@ def _further_seeds(found: Contrast, arms: tuple[Floats, Floats], margin: float) 
         if found.paired:
             pairs = len(baseline)
             return float(found.error) * math.sqrt(pairs / (pairs + further)), pairs + further - 1
-        error, df = welch_error(
-            baseline.var(ddof=1), len(baseline) + further, candidate.var(ddof=1), len(candidate) + further
-        )
+        seeds = [len(baseline) + further, len(candidate) + further]
+        error, df = welch_error([baseline.var(ddof=1), candidate.var(ddof=1)], seeds, BASELINE_TO_CANDIDATE)
         return float(error), float(df)
 
     return further_seeds(abs(float(found.mean) + margin), error_with)
@@ -144,15 +143,17 @@ def _correlation(baseline: Mapping[int, float], candidate: Mapping[int, float]) 
     shared = sorted(baseline.keys() & candidate.keys())
     if len(shared) < 3:  # two points always lie on a line
         return None
-    r = float(correlation(_values(baseline, shared), _values(candidate, shared)))
+    r = float(correlation(values_of(baseline, shared), values_of(candidate, shared)))
     return None if math.isnan(r) else r
 
 
-def _values(arm: Mapping[int, float], seeds: list[int]) -> Floats:
+def values_of(arm: Mapping[int, float], seeds: Iterable[int]) -> Floats:
+    """The arm's AP in that order of seeds."""
     return np.array([arm[seed] for seed in seeds], dtype=np.float64)
 
 
-def _check(name: str, arm: Mapping[int, float]) -> None:
+def check_arm(name: str, arm: Mapping[int, float]) -> None:
+    """`UserError` for an arm without runs, or an AP that is no number of points."""
     if not arm:
         raise UserError(f"the {name} arm has no finished run: run at least one seed of it")
     for seed, ap in arm.items():

@@ -1,7 +1,8 @@
-"""The verdict in one English sentence."""
+"""The verdict on a gap, and what an effect is, in one English sentence."""
 
 import math
 
+from workspace.gap.effect import Effect
 from workspace.gap.verdict import Gap
 
 _MANY = 1000  # further seeds an arm; beyond it the exact number tells nobody anything
@@ -20,6 +21,24 @@ def sentence(gap: Gap, *, candidate: str = "FP16", metric: str = "AP") -> str:
     """
     decimals = _decimals(gap)
     return f"{_size(gap, candidate, metric, decimals)} ({_grounds(gap, decimals)}): {_verdict(gap, decimals)}."
+
+
+def effect_sentence(effect: Effect, *, name: str, metric: str = "AP") -> str:
+    """Say size and interval, e.g. "recipe: -0.40 AP (90 % interval -1.90 to +1.10, 4 seeds an arm)."
+
+    Args:
+        effect: what was measured.
+        name: of the effect.
+        metric: name of the metric.
+    """
+    fewest, most = min(effect.seeds.values()), max(effect.seeds.values())
+    seeds = f"{_count(most)} an arm" if fewest == most else f"{fewest} to {_count(most)} an arm"
+    paired = ", paired" if effect.method == "paired" else ""
+    if effect.low is None or effect.high is None:
+        grounds = f"{seeds}, no interval"
+    else:
+        grounds = f"90 % interval {effect.low:+z.2f} to {effect.high:+z.2f}, {seeds}{paired}"
+    return f"{name}: {effect.mean:+z.2f} {metric} ({grounds})."
 
 
 def _decimals(gap: Gap) -> int:
