@@ -10,7 +10,7 @@ import cv2
 import pytest
 from tiny_coco import CocoFolder, cut, first
 
-from workspace.datasets import DataSet, folder, open_dataset, pictures, statistics
+from workspace.datasets import DataSet, describe, folder, open_dataset, pictures
 from workspace.errors import UserError
 
 
@@ -24,9 +24,9 @@ def written(dataset: DataSet, split: str) -> dict[str, Any]:
 
 def test_splits_of_a_good_folder(coco_folder: CocoFolder, caplog: pytest.LogCaptureFixture) -> None:
     dataset = opened(coco_folder)
-    assert dataset.name == "cutlery"
+    assert dataset.name == "fork-and-1-more"
     assert dataset.classes == ("fork", "cup"), "in the order of category ids"
-    assert dataset.native_size == (40, 30)
+    assert dataset.native_size == (40, 32)
     assert not dataset.has_masks
     names = {split: {image["file_name"] for image in written(dataset, split)["images"]} for split in dataset.splits}
     assert not names["train"] & names["search"]
@@ -81,12 +81,44 @@ def test_crowds_are_kept_and_not_counted(coco_folder: CocoFolder) -> None:
     dataset = opened(coco_folder)
     assert dataset.splits["eval"].objects == 3
     assert [item["iscrowd"] for item in written(dataset, "eval")["annotations"]] == [1, 0, 0, 0]
-    assert sum(row.objects for row in statistics(dataset) if row.split == "eval") == 3
+    counts = describe(dataset)["eval"]
+    assert (counts.objects, counts.crowd, counts.empty) == (3, 1, 1)
+
+
+def test_training_sees_no_empty_and_no_tiny_pictures(coco_folder: CocoFolder, caplog: pytest.LogCaptureFixture) -> None:
+    whole = opened(coco_folder).splits["train"]
+    assert whole.trained_on == whole.pictures == 6
+
+    def change(content: dict[str, Any]) -> None:
+        content["annotations"][0]["iscrowd"] = 1
+        del content["annotations"][1:4]
+        image = content["images"][5]
+        coco_folder.paint(coco_folder.picture(image["file_name"]), seed=1, size=(40, 31))
+        image["height"] = 31
+
+    coco_folder.change("train", change)
+    dataset = opened(coco_folder)
+    splits = [dataset.splits[name] for name in ("train", "search")]
+    assert sum(split.pictures for split in splits) == 12
+    assert sum(split.trained_on for split in splits) == 12 - 3 - 1, "the crowd is annotated, and so is not empty"
+    assert sum(counts.empty for counts in describe(dataset).values()) == 4
+    assert "picture under 32 pixels, which is not trained on: 1 (train5.jpg)" in caplog.text
+
+
+def test_a_folder_that_leaves_nothing_to_train_on(coco_folder: CocoFolder) -> None:
+    def shrink(content: dict[str, Any]) -> None:
+        for image in content["images"]:
+            coco_folder.paint(coco_folder.picture(image["file_name"]), seed=1, size=(40, 20))
+            image["height"] = 20
+
+    coco_folder.change("train", shrink)
+    with pytest.raises(UserError, match="no training picture has 32 pixels on each side"):
+        opened(coco_folder)
 
 
 def test_masks_need_every_object(coco_folder: CocoFolder, caplog: pytest.LogCaptureFixture) -> None:
     polygon = [[2, 3, 12, 3, 12, 11]]
-    runs = {"size": [30, 40], "counts": [100, 50, 1050]}
+    runs = {"size": [32, 40], "counts": [100, 50, 1130]}
 
     def add(content: dict[str, Any]) -> None:
         for i, item in enumerate(content["annotations"]):
@@ -95,7 +127,7 @@ def test_masks_need_every_object(coco_folder: CocoFolder, caplog: pytest.LogCapt
     for split in ("train", "val"):
         coco_folder.change(split, add)
     assert opened(coco_folder).has_masks
-    for unusable in ([], [[1, 2, 3, 4]], {"size": [40, 30], "counts": [1200]}, {"size": [30, 40], "counts": [7]}, "x"):
+    for unusable in ([], [[1, 2, 3, 4]], {"size": [40, 32], "counts": [1280]}, {"size": [32, 40], "counts": [7]}, "x"):
         coco_folder.change("val", first("annotations", segmentation=unusable))
         caplog.clear()
         assert not opened(coco_folder).has_masks
@@ -141,11 +173,11 @@ def test_second_start_reads_no_picture_and_warns_again(
 
 def test_same_content_elsewhere_is_not_decoded_again(coco_folder: CocoFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = opened(coco_folder)
-    moved = coco_folder.path.parent / "elsewhere" / "cutlery"
+    moved = coco_folder.path.parent / "elsewhere" / "spoons"
     shutil.copytree(coco_folder.path, moved, copy_function=shutil.copyfile)
     monkeypatch.delattr(cv2, "imdecode")
     again = open_dataset(moved, coco_folder.path.parent / "work")
-    assert again.digest == dataset.digest
+    assert (again.name, again.digest) == (dataset.name, dataset.digest)
     assert again.splits["eval"].annotations == dataset.splits["eval"].annotations
     assert again.splits["eval"].images == moved / "images"
 
@@ -223,7 +255,6 @@ def test_real_folders(tmp_path: Path, name: str, classes: tuple[str, ...], masks
     assert split["train"].pictures + split["search"].pictures == counts["train"]
     assert split["eval"].pictures == counts["eval"]
     assert sum(part.objects for part in split.values()) == counts["objects"]
-    rows = {(row.split, row.category): row.objects for row in statistics(dataset)}
-    for category in classes:
-        share = rows["search", category] / (rows["search", category] + rows["train", category])
-        assert share == pytest.approx(0.15, abs=0.01)
+    counts = describe(dataset)
+    for train, search in zip(counts["train"].classes, counts["search"].classes, strict=True):
+        assert search.objects / (search.objects + train.objects) == pytest.approx(0.15, abs=0.01)

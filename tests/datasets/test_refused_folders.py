@@ -37,7 +37,7 @@ JSON_FAULTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "two lines": (first("images", file_name="a\nb.jpg"), r"picture file missing: 1 ('a\nb.jpg')"),
     "half a surrogate": (first("images", file_name="\ud800.jpg"), r"can name no file: 1 ('\ud800.jpg')"),
     "nul": (first("images", file_name="a\0b.jpg"), "'..' in it or can name no file: 1"),
-    "wrong size": (first("images", width=41), "(turned by EXIF?): 1 (train0.jpg: 40x30, not 41x30)"),
+    "wrong size": (first("images", width=41), "(turned by EXIF?): 1 (train0.jpg: 40x32, not 41x32)"),
     "no width": (lambda c: c["images"][0].pop("width"), "picture without id, file_name, width and height"),
     "picture id twice": (first("images", id=5), "train.json: picture id twice: 1 (id 5)"),
     "file name twice": (first("images", file_name="train5.jpg"), "train.json: file name twice: 1 (train5.jpg)"),

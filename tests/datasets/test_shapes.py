@@ -7,7 +7,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from workspace.datasets import SPLITS, DataSet, open_dataset, shapes, statistics
+from workspace.datasets import SPLITS, DataSet, describe, open_dataset, shapes
 from workspace.datasets.prepared import intact
 
 DIGEST = "510caf41f38bbff668bdb32812865f7445158ded9e24cc18b8057a0ddeba73dd"
@@ -87,12 +87,15 @@ def test_no_object_is_nearly_hidden() -> None:
 
 
 def test_small_and_medium_objects_of_every_class(embedded: DataSet) -> None:
-    rows = statistics(embedded)
-    assert {(row.split, row.category) for row in rows} == {(split, name) for split in SPLITS for name in shapes.CLASSES}
-    for row in rows:
-        assert row.objects == row.small + row.medium + row.large
-        assert row.small > 0.25 * row.objects
-        assert row.medium > 0.25 * row.objects
+    for split, counts in describe(embedded).items():
+        assert [row.name for row in counts.classes] == list(shapes.CLASSES)
+        assert (counts.objects, counts.crowd, counts.empty) == (embedded.splits[split].objects, 0, 0)
+        assert counts.trained_on == counts.pictures, "the digest of old runs stands on epochs of whole splits"
+        assert sum(counts.box_sizes) == sum(counts.box_sizes[3:6]) == counts.objects, "16 to 128 pixels"
+        for row in counts.classes:
+            assert row.objects == row.small + row.medium + row.large
+            assert row.small > 0.25 * row.objects
+            assert row.medium > 0.25 * row.objects
 
 
 def test_a_picture_depends_on_its_index_alone() -> None:

@@ -10,7 +10,7 @@ Content = dict[str, Any]
 
 
 class CocoFolder:
-    """A tiny COCO-format folder: 12 train and 4 val pictures of 40 x 30 pixels, two classes, one object each."""
+    """A tiny COCO-format folder: 12 train and 4 val pictures of 40 x 32 pixels, two classes, one object each."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -21,7 +21,7 @@ class CocoFolder:
             for i in range(count):
                 name = f"{split}{i}.jpg"
                 self.paint(path / "images" / name, seed=len(name) * 1000 + i)
-                images.append({"id": i, "file_name": name, "width": 40, "height": 30})
+                images.append({"id": i, "file_name": name, "width": 40, "height": 32})
                 annotations.append(
                     {"id": i, "image_id": i, "category_id": 3 + 4 * (i % 2), "bbox": [2, 3, 10.5, 8], "iscrowd": 0}
                 )
@@ -46,7 +46,7 @@ class CocoFolder:
         self.write(split, content)
 
     @staticmethod
-    def paint(path: Path, *, seed: int, size: tuple[int, int] = (40, 30)) -> None:
+    def paint(path: Path, *, seed: int, size: tuple[int, int] = (40, 32)) -> None:
         pixels = np.random.RandomState(seed).randint(0, 256, (size[1], size[0], 3), dtype=np.uint8)
         assert cv2.imwrite(str(path), pixels)
 

@@ -27,7 +27,8 @@ NULL = dataclasses.replace(SWEEP, name="small_null", candidate=FP32, space={}, c
 
 
 def plan(experiment: Experiment = SWEEP, **changes: Any) -> Plan:
-    splits = {name: Split(Path(name), Path(name), pictures=400, objects=900) for name in ("train", "search", "eval")}
+    counts = dict(pictures=400, objects=900, trained_on=400)
+    splits = {name: Split(Path(name), Path(name), **counts) for name in ("train", "search", "eval")}
     dataset = DataSet("dots", "0123456789abcdef", ("dot",), splits, has_masks=False, native_size=(96, 96))
     fields = {"scale": "demo", "dataset": dataset, "embedded": True, "device": "cpu", "seeds": 3, "trials": 4}
     return Plan(experiment=experiment, **{**fields, **changes})

@@ -31,7 +31,7 @@ def _cut(split: Split, target: Path, pictures: int) -> Split:
     kept = {image["id"] for image in content["images"]}
     content["annotations"] = [a for a in content["annotations"] if a["image_id"] in kept]
     target.write_text(json.dumps(content))
-    return Split(target, split.images, pictures, len(content["annotations"]))
+    return Split(target, split.images, pictures, len(content["annotations"]), trained_on=pictures)
 
 
 @pytest.fixture

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from workspace.datasets.dataset import SPLITS, DataSet, Row, Split, load, statistics
+from workspace.datasets.dataset import SPLITS, DataSet, Split, load
+from workspace.datasets.description import SplitCounts, describe
+from workspace.datasets.fidelity import subset
 
-__all__ = ["SPLITS", "DataSet", "Row", "Split", "open_dataset", "statistics"]
+__all__ = ["SPLITS", "DataSet", "Split", "SplitCounts", "describe", "open_dataset", "subset"]
 
 
 def open_dataset(data_dir: Path | None, work_dir: Path) -> DataSet:

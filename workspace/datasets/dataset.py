@@ -1,17 +1,17 @@
-"""`DataSet`: a COCO-format set with its three splits, ready to train on, and its statistics."""
+"""`DataSet`: a COCO-format set with its three splits, ready to train on."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from workspace.datasets.prepared import canonical_json
 
 SPLITS = ("train", "search", "eval")
 SUMMARY = "dataset.json"
 
-SMALL_AREA, MEDIUM_AREA = 32**2, 96**2  # pixels; COCO's bounds
+SMALLEST_SIDE = 32  # pixels; MMDetection leaves smaller pictures out of training (``filter_cfg.min_size``)
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,15 @@ class Split:
         annotations: COCO JSON file.
         images: the folder that its ``file_name`` entries are relative to.
         objects: annotated ones; crowd regions are not counted.
+        trained_on: pictures that training on this split sees. As `CocoDataset.filter_data` has it for every verified
+            model: those with an annotation, be it a crowd's, and no side under `SMALLEST_SIDE`. Evaluation sees all.
     """
 
     annotations: Path
     images: Path
     pictures: int
     objects: int
+    trained_on: int
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class DataSet:
     """A checked data set.
 
     Attributes:
+        name: for people; like the digest it follows from the content, wherever the files lie.
         digest: SHA-256 over everything that a run on it can depend on: pictures, annotations, and how ``search`` was
             carved; where the files lie does not enter.
         classes: in the order of their labels.
@@ -51,43 +55,18 @@ class DataSet:
     native_size: tuple[int, int] | None
 
 
-class Row(NamedTuple):
-    """Counts for one class in one split; sizes are COCO's, by area (small: under 32^2, large: from 96^2 pixels)."""
-
-    split: str
-    category: str
-    pictures: int
-    objects: int
-    small: int
-    medium: int
-    large: int
-
-
-def statistics(dataset: DataSet) -> list[Row]:
-    """A row for each split and class: the pictures that show the class, and its objects by size, without crowds."""
-    rows = []
-    for name, split in dataset.splits.items():
-        content = json.loads(split.annotations.read_bytes())
-        by_category: dict[int, list[dict[str, Any]]] = {category["id"]: [] for category in content["categories"]}
-        for annotation in content["annotations"]:
-            if not annotation["iscrowd"]:
-                by_category[annotation["category_id"]].append(annotation)
-        for category in content["categories"]:
-            objects = by_category[category["id"]]
-            small = sum(item["area"] < SMALL_AREA for item in objects)
-            large = sum(item["area"] >= MEDIUM_AREA for item in objects)
-            pictures = len({item["image_id"] for item in objects})
-            sizes = (small, len(objects) - small - large, large)
-            rows.append(Row(name, category["name"], pictures, len(objects), *sizes))
-    return rows
-
-
 def write_split(folder: Path, name: str, content: Mapping[str, list[dict[str, Any]]]) -> dict[str, int]:
-    """Writes ``<name>.json`` (images, annotations, categories) and returns its entry for :func:`write_summary`."""
+    """Writes ``<name>.json`` (images, annotations, categories) and returns the numbers of its `Split`."""
     # pycocotools' loadRes wants "info"
     (folder / f"{name}.json").write_bytes(canonical_json({"info": {}, **content}))
     objects = sum(not annotation["iscrowd"] for annotation in content["annotations"])
-    return {"pictures": len(content["images"]), "objects": objects}
+    annotated = {annotation["image_id"] for annotation in content["annotations"]}
+    seen = [image for image in content["images"] if image["id"] in annotated and _large_enough(image)]
+    return {"pictures": len(content["images"]), "objects": objects, "trained_on": len(seen)}
+
+
+def _large_enough(image: Mapping[str, Any]) -> bool:
+    return min(image["width"], image["height"]) >= SMALLEST_SIDE
 
 
 def write_summary(
@@ -113,10 +92,12 @@ def write_summary(
 def load(folder: Path, *, name: str, digest: str, images: Mapping[str, Path]) -> tuple[DataSet, list[str]]:
     """The data set prepared in that folder, whose pictures lie under ``images[split]``, and the notes on it."""
     summary = json.loads((folder / SUMMARY).read_bytes())
-    splits = {
-        split: Split(annotations=folder / f"{split}.json", images=images[split], **summary["splits"][split])
-        for split in SPLITS
-    }
+    splits = {}
+    for split in SPLITS:
+        numbers = summary["splits"][split]
+        # The embedded set's summary, on which its digest stands, has no such field; all its pictures are trained on.
+        numbers.setdefault("trained_on", numbers["pictures"])
+        splits[split] = Split(annotations=folder / f"{split}.json", images=images[split], **numbers)
     size = summary["native_size"]
     dataset = DataSet(
         name=name,

@@ -1,21 +1,24 @@
 """A user's own data set: checked, its search split carved, and remembered, so that a second start is instant.
 
-Nothing is written into the user's folder. Under ``<work>/data``, ``<name>-<digest>/`` holds the three annotation files,
-made once for each content, and ``known/`` remembers which content a folder had when its files were last read.
+Nothing is written into the user's folder. Under ``<work>/data``, a folder named by the digest holds the three
+annotation files, made once for each content, and ``known/`` remembers which content a folder had when its files were
+last read.
 
 The digest covers the annotation files, and names, sizes and content of the pictures; above 1 GiB of pictures (where
-reading them would hold up every first start) only their names and sizes. It covers the rule of carving too.
+reading them would hold up every first start) only their names and sizes. It covers the rule of carving too. Neither the
+digest nor the name knows where the folder lies or what it is called, so that runs are found again when it is moved.
 """
 
+import dataclasses
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from workspace.datasets import coco, pictures, splits
-from workspace.datasets.dataset import DataSet, load, write_split, write_summary
+from workspace.datasets.dataset import SMALLEST_SIDE, DataSet, load, write_split, write_summary
 from workspace.datasets.findings import Findings
 from workspace.datasets.pictures import Picture
 from workspace.datasets.prepared import (
@@ -31,8 +34,10 @@ from workspace.files import write_json
 
 FULL_DIGEST_BYTES = 2**30
 
+_LONGEST_NAME = 40  # characters of a class
+
 _RULE = {
-    "version": 1,  # of the checks, the carving and the files that are written
+    "version": 2,  # of the checks, the carving and the files that are written
     "fraction": splits.SEARCH_FRACTION,
     "minimum": splits.SEARCH_MINIMUM,
     "seed": splits.SEARCH_SEED,
@@ -49,13 +54,12 @@ def open_folder(folder: Path, work_dir: Path) -> DataSet:
     layout = coco.find_layout(folder.resolve())
     memory = work_dir / "data" / "known" / f"{json_digest(str(layout.folder))[:16]}.json"
     digest = _recall(memory, layout)
-    if digest is None or intact(_target(work_dir, layout, digest)) is None:
+    if digest is None or intact(_target(work_dir, digest)) is None:
         digest = _prepare(layout, work_dir, memory)
     roots = {"train": layout.images["train"], "search": layout.images["train"], "eval": layout.images["val"]}
-    dataset, notes = load(_target(work_dir, layout, digest), name=_name(layout), digest=digest, images=roots)
-    for note in notes:
-        _log.warning("data set %s: %s", layout.folder, note)
-    return dataset
+    dataset, notes = load(_target(work_dir, digest), name="", digest=digest, images=roots)
+    _tell(layout, notes)
+    return dataclasses.replace(dataset, name=_name(dataset.classes))
 
 
 def _prepare(layout: coco.Layout, work_dir: Path, memory: Path) -> str:
@@ -75,6 +79,7 @@ def _prepare(layout: coco.Layout, work_dir: Path, memory: Path) -> str:
     found = {split: pictures.present(listed[split], layout.annotations[split].name, findings) for split in listed}
     if findings.errors:  # the rest is looked at all the same, so that one message names everything
         pictures.check_decoding([*found["train"], *found["val"]], findings)
+        _tell(layout, findings.notes())
         findings.stop_on_errors()
 
     names = {split: [picture.name for picture in listed[split]] for split in listed}
@@ -88,7 +93,7 @@ def _prepare(layout: coco.Layout, work_dir: Path, memory: Path) -> str:
         findings.stop_on_errors()
         _write(part, contents, findings)
 
-    prepared(_target(work_dir, layout, digest), make)
+    prepared(_target(work_dir, digest), make)
     try:
         memory.parent.mkdir(exist_ok=True)
         write_json(memory, {"digest": digest, "rule": _RULE, "fingerprint": stamp, "names": names})
@@ -104,6 +109,9 @@ def _write(part: Path, contents: Mapping[str, coco.Content], findings: Findings)
     for name, total in zip(train.classes, counts[~chosen].sum(axis=0), strict=True):
         if total == 0:
             findings.warn("class without any object to train on", name)
+    for image in train.images:
+        if min(image["width"], image["height"]) < SMALLEST_SIDE:
+            findings.warn(f"picture under {SMALLEST_SIDE} pixels, which is not trained on", image["file_name"])
     ids = [image["id"] for image in train.images]
     parts = {
         "train": train.only({i for i, taken in zip(ids, chosen, strict=True) if not taken}),
@@ -114,6 +122,8 @@ def _write(part: Path, contents: Mapping[str, coco.Content], findings: Findings)
     for split, numbers in written.items():
         if numbers["objects"] == 0:
             raise UserError(f"data set {findings.where}: too few pictures with objects, none is left for {split}")
+    if written["train"]["trained_on"] == 0:
+        raise UserError(f"data set {findings.where}: no training picture has {SMALLEST_SIDE} pixels on each side")
     sizes = {(image["width"], image["height"]) for content in contents.values() for image in content.images}
     write_summary(
         part,
@@ -166,9 +176,16 @@ def _fingerprint(layout: coco.Layout, names: Mapping[str, list[str]]) -> str:
     return fingerprint(files)
 
 
-def _name(layout: coco.Layout) -> str:
-    return re.sub(r"[^\w.-]+", "-", layout.folder.name, flags=re.ASCII).strip("-.") or "data"
+def _name(classes: Sequence[str]) -> str:
+    """A name that follows from the content: ``nucleus``, ``person-and-79-more``."""
+    first = re.sub(r"[^\w.-]+", "-", classes[0], flags=re.ASCII).strip("-.")[:_LONGEST_NAME] or "data"
+    return first if len(classes) == 1 else f"{first}-and-{len(classes) - 1}-more"
 
 
-def _target(work_dir: Path, layout: coco.Layout, digest: str) -> Path:
-    return work_dir / "data" / f"{_name(layout)}-{digest[:12]}"
+def _tell(layout: coco.Layout, notes: Iterable[str]) -> None:
+    for note in notes:
+        _log.warning("data set %s: %s", layout.folder, note)
+
+
+def _target(work_dir: Path, digest: str) -> Path:
+    return work_dir / "data" / digest[:12]
