@@ -1,6 +1,7 @@
-# SSDLite that trains from scratch in about four minutes on one CPU thread at 128 px. Strides 8 and 16 instead of 16 and
+# SSDLite that trains from scratch in under two minutes on one CPU thread at 96 px. Strides 8 and 16 instead of 16 and
 # 32 (a stage table of its own) and BatchNorm momentum 0.1 instead of 0.03: with the full model's settings a schedule of
-# 1000 steps learns nothing. Default initialisation for the same reason.
+# 1000 steps learns nothing. Default initialisation for the same reason. Anchors begin above the size of the smallest
+# objects: beginning at 14 px instead of 18 gave half the AP.
 _base_ = "./ssdlite.py"
 
 norm_cfg = dict(type="BN", eps=0.001, momentum=0.1)

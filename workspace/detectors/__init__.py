@@ -12,9 +12,10 @@ from workspace.detectors.retinanet import RETINANET
 from workspace.detectors.solov2 import SOLOV2
 from workspace.detectors.ssd import SSD300, SSD512
 from workspace.detectors.ssdlite import SSDLITE
+from workspace.detectors.weights import BackboneWeights
 from workspace.errors import UserError
 
-__all__ = ["DETECTORS", "Detector", "Published", "Variant", "detector", "mmdet_version"]
+__all__ = ["DETECTORS", "BackboneWeights", "Detector", "Published", "Variant", "detector", "mmdet_version"]
 
 DETECTORS: Mapping[str, Detector] = {d.name: d for d in (SSD300, SSD512, SSDLITE, RETINANET, FCOS, SOLOV2)}
 """In the order of the published table."""

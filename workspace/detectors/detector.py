@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from workspace.detectors.weights import BackboneWeights
 from workspace.errors import UserError
 from workspace.precision import LossScale
 from workspace.spec import Recipe, Scale
@@ -29,6 +30,7 @@ class Variant:
             config's own pipeline does.
         cpu_step_seconds: of an FP32 training step on one thread of a server CPU of 2020, for estimates only.
         repeat: passes over the pictures that the configuration counts as one epoch.
+        weights: that the backbone starts from; ``None`` for training from scratch.
     """
 
     config: str
@@ -38,6 +40,7 @@ class Variant:
     picture_size: tuple[int, int] | None = None
     cpu_step_seconds: float | None = None
     repeat: int = 1
+    weights: BackboneWeights | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -99,10 +102,15 @@ class Detector:
         return CONFIGS / self.variant(scale).config
 
     def config_digest(self, scale: Scale) -> str:
-        """Digest of what a run of this detector is made of: its files, islands, MMDetection's release, our training."""
+        """Digest of what a run of this detector is made of.
+
+        That is its configuration files, islands and backbone weights, MMDetection's release and our own training code.
+        """
         variant = self.variant(scale)
         islands = {name: list(members) for name, members in self.islands.items()}
         made_of = [TRAINING, mmdet_version(), variant.repeat, islands]
+        if variant.weights is not None:
+            made_of.append(variant.weights.file)  # the name carries the checksum
         digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
         for name in (variant.config, *variant.bases):
             digest.update((CONFIGS / name).read_bytes())

@@ -4,6 +4,7 @@ import dataclasses
 
 from workspace.detectors.detector import Detector, Published, Variant
 from workspace.detectors.recipes import ONE_X, from_scratch
+from workspace.detectors.weights import RESNET50
 from workspace.precision import LossScale
 
 RETINANET = Detector(
@@ -19,6 +20,7 @@ RETINANET = Detector(
     zoo=Published(ap=36.5, config="retinanet/retinanet_r50_fpn_1x_coco.py", recipe="zoo"),
     full=Variant(
         config="retinanet.py",
+        weights=RESNET50,
         recipes={"zoo": ONE_X, "npu": dataclasses.replace(ONE_X, clip_norm=35.0)},
     ),
     demo=Variant(
@@ -27,7 +29,7 @@ RETINANET = Detector(
         image_size=(96, 96),
         picture_size=(160, 160),
         cpu_step_seconds=0.06,
-        recipes={"demo": from_scratch(lr=3e-3, weight_decay=0.05, steps=1500)},
+        recipes={"demo": from_scratch(lr=3e-3, weight_decay=0.05, steps=1200)},
     ),
     islands={
         "backbone": ("backbone",),

@@ -4,6 +4,7 @@ import dataclasses
 
 from workspace.detectors.detector import Detector, Published, Variant
 from workspace.detectors.recipes import ONE_X, from_scratch
+from workspace.detectors.weights import RESNET50
 from workspace.precision import LossScale
 
 SOLOV2 = Detector(
@@ -12,14 +13,14 @@ SOLOV2 = Detector(
     metric="coco/segm_mAP",
     npu=Published(ap=34.7, config="solov2/solov2_r50_fpn_1x_coco.py", recipe="zoo", loss_scale=LossScale()),
     zoo=Published(ap=34.8, config="solov2/solov2_r50_fpn_1x_coco.py", recipe="zoo"),
-    full=Variant(config="solov2.py", recipes={"zoo": dataclasses.replace(ONE_X, clip_norm=35.0)}),
+    full=Variant(config="solov2.py", weights=RESNET50, recipes={"zoo": dataclasses.replace(ONE_X, clip_norm=35.0)}),
     demo=Variant(
         config="solov2_demo.py",
         bases=("solov2.py",),
         image_size=(96, 96),
         picture_size=(160, 160),
         cpu_step_seconds=0.15,
-        recipes={"demo": from_scratch(lr=4e-3, weight_decay=0.05, steps=700, batch_size=16)},
+        recipes={"demo": from_scratch(lr=4e-3, weight_decay=0.05, steps=600, batch_size=16)},
     ),
     islands={
         "backbone": ("backbone",),

@@ -4,6 +4,7 @@ import dataclasses
 
 from workspace.detectors.detector import Detector, Published, Variant
 from workspace.detectors.recipes import from_scratch
+from workspace.detectors.weights import VGG16_CAFFE
 from workspace.precision import LossScale
 from workspace.spec import Recipe
 
@@ -32,7 +33,7 @@ SSD300 = Detector(
     metric="coco/bbox_mAP",
     npu=Published(ap=25.6, config="ssd/ssd300_fp16_coco.py", recipe="npu", loss_scale=LossScale()),
     zoo=Published(ap=25.5, config="ssd/ssd300_coco.py", recipe="zoo"),
-    full=Variant(config="ssd300.py", repeat=5, recipes=_FULL),
+    full=Variant(config="ssd300.py", repeat=5, weights=VGG16_CAFFE, recipes=_FULL),
     demo=Variant(
         config="ssd300_demo.py",
         bases=("ssd300.py",),
@@ -50,7 +51,7 @@ SSD512 = Detector(
     metric="coco/bbox_mAP",
     npu=Published(ap=29.4, config="ssd/ssd512_fp16_coco.py", recipe="npu", loss_scale=LossScale()),
     zoo=Published(ap=29.5, config="ssd/ssd512_coco.py", recipe="zoo"),
-    full=Variant(config="ssd512.py", repeat=5, recipes=_FULL),
+    full=Variant(config="ssd512.py", repeat=5, weights=VGG16_CAFFE, recipes=_FULL),
     demo=Variant(
         config="ssd512_demo.py",
         bases=("ssd512.py",),

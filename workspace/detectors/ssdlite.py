@@ -30,9 +30,9 @@ SSDLITE = Detector(
     demo=Variant(
         config="ssdlite_demo.py",
         bases=("ssdlite.py",),
-        image_size=(128, 128),
-        picture_size=(128, 128),
-        cpu_step_seconds=0.25,
+        image_size=(96, 96),
+        picture_size=(96, 96),
+        cpu_step_seconds=0.11,
         recipes={"demo": from_scratch(lr=4e-3, weight_decay=0.01, steps=1000)},
     ),
     islands={

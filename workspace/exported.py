@@ -1,0 +1,56 @@
+"""Tables that ``python -m workspace export`` wrote, read back as a notebook needs them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from workspace.errors import UserError
+from workspace.gap import Gap, measure_gap
+
+TABLES = Path(__file__).resolve().parents[1] / "analysis" / "data"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An experiment's runs and curves, columns as in `workspace.tracking.tables`."""
+
+    runs: pd.DataFrame
+    curves: pd.DataFrame
+
+    def ap(self, *arms: str) -> dict[str, dict[int, float]]:
+        """AP in points by seed, of those arms that the experiment has, in the order asked for; all without any."""
+        found = {
+            str(arm): group.set_index("seed")["AP"].to_dict() for arm, group in self.runs.groupby("arm", sort=False)
+        }
+        return {arm: found[arm] for arm in arms or found if arm in found}
+
+    def gaps(
+        self, margin: float, baseline: str = "baseline", candidates: tuple[str, ...] = ("default", "tuned")
+    ) -> Mapping[str, Gap]:
+        """Each candidate arm's gap to the baseline, judged at that margin in AP points."""
+        arms = self.ap(baseline, *candidates)
+        return {arm: measure_gap(arms[baseline], ap, margin) for arm, ap in arms.items() if arm != baseline}
+
+    def curve(self, metric: str, *arms: str) -> pd.DataFrame:
+        """Points of one metric of those arms' runs."""
+        return self.curves[(self.curves["metric"] == metric) & self.curves["arm"].isin(arms)]
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """The search's runs, as `workspace.figures.search_history` takes them."""
+        return self.runs[self.runs["phase"] == "search"].rename(columns={"trial": "number", "AP": "value"})
+
+
+def read(experiment: str, folder: Path = TABLES) -> Exported:
+    """The exported tables of that experiment.
+
+    Raises:
+        UserError: they are not there.
+    """
+    paths = [folder / f"{experiment}.{table}.csv" for table in ("runs", "curves")]
+    for path in paths:
+        if not path.is_file():
+            raise UserError(f"{path} is missing: write it with `python -m workspace export {experiment}`")
+    return Exported(*(pd.read_csv(path) for path in paths))
