@@ -1,10 +1,11 @@
 """``python -m workspace``: what concerns all experiments."""
 
-import sys
-
 import click
 
+from workspace.cli import start
+from workspace.commands.data import data
 from workspace.commands.export import export
+from workspace.commands.test import test
 
 
 @click.group()
@@ -12,8 +13,8 @@ def commands() -> None:
     """Measure, search and judge the accuracy cost of FP16 mixed precision in MMDetection models on Ascend NPUs."""
 
 
-for command in (export,):
+for command in (data, export, test):
     commands.add_command(command)
 
 if __name__ == "__main__":
-    sys.exit(commands())
+    start(commands, "python -m workspace")

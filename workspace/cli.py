@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from workspace.errors import UserError
-from workspace.experiment import Experiment
+from workspace.experiment import Comparison, Experiment
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -34,9 +34,15 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     click.option(
         "--workers", type=click.IntRange(min=1), help="Runs at the same time. [default: one a device or core]"
     ),
-    click.option("--devices-per-run", type=click.IntRange(min=1), default=1, show_default=True),
     click.option(
-        "--trials", type=click.IntRange(min=0), help="Recipes to try, the default one among them; 0: no search."
+        "--devices-per-run",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="Devices, or processes on a CPU, that share each batch of a run.",
+    ),
+    click.option(
+        "--trials", type=click.IntRange(min=0), help="Recipes that a search tries, the default one among them; 0: none."
     ),
     click.option("--seeds", type=click.IntRange(min=1), help="Runs of each arm for the verdict."),
     click.option("--tracking-uri", help="MLflow store. [default: SQLite under the work folder]"),
@@ -53,7 +59,7 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
 )
 
 
-def main(experiment: Experiment) -> None:
+def main(experiment: Experiment | Comparison) -> None:
     """Plays an experiment as the command line says, and exits: 0 with a verdict, 2 for what the user can mend."""
     question = sys.modules["__main__"].__doc__ or ""
 
@@ -64,14 +70,22 @@ def main(experiment: Experiment) -> None:
         command = option(command)
     # click would wrap the script's own lines; \b before a paragraph keeps it as written.
     entry = click.command(experiment.name, help="\b\n" + question.strip().replace("\n\n", "\n\n\b\n"))(command)
+    start(entry)
+
+
+def start(entry: click.Command, name: str | None = None) -> None:
+    """Runs a command on the arguments of this process; options that are wrong are one line and exit code 2."""
     try:
-        entry.main(standalone_mode=False)
+        entry.main(prog_name=name, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(EXIT_USER_ERROR)
     except click.ClickException as error:  # click itself would print its usage first
         click.echo(f"error: {error.format_message()}", err=True)
         sys.exit(EXIT_USER_ERROR)
 
 
-def run(experiment: Experiment, *, plan: bool, json_file: Path | None, **options: Any) -> None:
+def run(experiment: Experiment | Comparison, *, plan: bool, json_file: Path | None, **options: Any) -> None:
     """Plays the experiment, or lists its plan."""
     with reporting_errors():
         from workspace.orchestrator import Settings, list_plan, play

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from workspace.datasets.dataset import SPLITS, DataSet, Split, load
-from workspace.datasets.description import SplitCounts, describe
+from workspace.datasets.description import SIZE_BINS, SplitCounts, describe
 from workspace.datasets.fidelity import subset
 
-__all__ = ["SPLITS", "DataSet", "Split", "SplitCounts", "describe", "open_dataset", "subset"]
+__all__ = ["SIZE_BINS", "SPLITS", "DataSet", "Split", "SplitCounts", "describe", "open_dataset", "subset"]
 
 
 def open_dataset(data_dir: Path | None, work_dir: Path) -> DataSet:

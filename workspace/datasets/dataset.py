@@ -66,7 +66,7 @@ def write_split(folder: Path, name: str, content: Mapping[str, list[dict[str, An
 
 
 def _large_enough(image: Mapping[str, Any]) -> bool:
-    return min(image["width"], image["height"]) >= SMALLEST_SIDE
+    return bool(min(image["width"], image["height"]) >= SMALLEST_SIDE)
 
 
 def write_summary(

@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import sqrt
 from typing import Any
 
@@ -13,8 +14,14 @@ from workspace.datasets.dataset import DataSet, Split
 SMALL_AREA, MEDIUM_AREA = 32**2, 96**2
 """COCO's bounds, in pixels of the object's area: small is below the first, large from the second on."""
 
-SIZE_EDGES = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
-"""Between the bins of the histogram of box sizes, in pixels; the outer bins are open."""
+_EDGES = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+SIZE_BINS = (
+    f"under {_EDGES[0]}",
+    *(f"{low} to {high}" for low, high in pairwise(_EDGES)),
+    f"{_EDGES[-1]} and more",
+)
+"""The bins of the histogram of box sizes, in pixels; a bin's upper edge is the next one's."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ class SplitCounts:
     Attributes:
         trained_on: as `Split.trained_on`.
         empty: pictures without an object; some may show a crowd.
-        box_sizes: objects by the square root of their box's area, in the ``len(SIZE_EDGES) + 1`` bins.
+        box_sizes: objects by the square root of their box's area, in `SIZE_BINS`.
     """
 
     pictures: int
@@ -90,5 +97,5 @@ def _pictures(objects: list[dict[str, Any]]) -> int:
 
 
 def _histogram(sizes: Iterable[float]) -> tuple[int, ...]:
-    bins = Counter(bisect_right(SIZE_EDGES, size) for size in sizes)
-    return tuple(bins[i] for i in range(len(SIZE_EDGES) + 1))
+    bins = Counter(bisect_right(_EDGES, size) for size in sizes)
+    return tuple(bins[i] for i in range(len(SIZE_BINS)))

@@ -1,14 +1,17 @@
 """COCO's AP, fast and unrounded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from unittest.mock import patch
 
+import numpy as np
 from faster_coco_eval import COCOeval_faster
 from mmdet.evaluation.metrics import FasterCocoMetric, faster_coco_metric
 from mmdet.registry import METRICS
+from numpy.typing import NDArray
 
-_STATS = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
-"""MMDetection's names of the first entries of ``COCOeval.stats``."""
+_AP_FIGURES = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
+_AR_FIGURES = ("AR@100", "AR@300", "AR@1000", "AR_s@1000", "AR_m@1000", "AR_l@1000")
+"""MMDetection's names of ``COCOeval.stats``, in its order."""
 
 
 @METRICS.register_module()
@@ -30,9 +33,47 @@ class UnroundedCocoMetric(FasterCocoMetric):  # type: ignore[misc]
 
         with patch.object(faster_coco_metric, "COCOeval_faster", Recorded):
             rounded: dict[str, float] = super().compute_metrics(results)
+        return self.reported(rounded, evaluations)
+
+    def reported(self, rounded: Mapping[str, float], evaluations: Mapping[str, COCOeval_faster]) -> dict[str, float]:
+        """The metrics of these evaluations (by kind, ``bbox`` or ``segm``), given MMDetection's."""
         full = {
             f"{kind}_{name}": float(evaluation.stats[index])
             for kind, evaluation in evaluations.items()
-            for index, name in enumerate(_STATS)
+            for index, name in enumerate(_AP_FIGURES)
         }
         return {name: full.get(name, value) for name, value in rounded.items()}
+
+
+@METRICS.register_module()
+class DetailedCocoMetric(UnroundedCocoMetric):
+    """All twelve figures, and the six of AP for each class under ``{metric}_{figure}/{class}``.
+
+    A figure is -1 where there is nothing to find, as COCOeval has it.
+    """
+
+    def reported(self, rounded: Mapping[str, float], evaluations: Mapping[str, COCOeval_faster]) -> dict[str, float]:
+        metrics = dict(super().reported(rounded, evaluations))
+        for kind, evaluation in evaluations.items():
+            for name, value in zip((*_AP_FIGURES, *_AR_FIGURES), evaluation.stats, strict=True):
+                metrics[f"{kind}_{name}"] = float(value)
+            classes = [self._coco_api.cats[key]["name"] for key in self.cat_ids]
+            for index, category in enumerate(classes):
+                for name, value in class_figures(evaluation.eval["precision"][:, :, index]).items():
+                    metrics[f"{kind}_{name}/{category}"] = value
+        return metrics
+
+
+def class_figures(precision: NDArray[np.float64]) -> dict[str, float]:
+    """The six AP figures of one class.
+
+    Args:
+        precision: (IoU thresholds, recalls, areas, numbers of detections), as ``COCOeval.eval["precision"]`` of that
+            class: thresholds from 0.5 in steps of 0.05, areas all, small, medium and large.
+    """
+    most = precision[..., -1]
+    parts = (most[..., 0], most[0, :, 0], most[5, :, 0], *(most[..., area] for area in (1, 2, 3)))
+    return {
+        name: float(part[part > -1].mean()) if (part > -1).any() else -1.0
+        for name, part in zip(_AP_FIGURES, parts, strict=True)
+    }
