@@ -10,7 +10,9 @@ from workspace.devices.npu import Npu
 from workspace.errors import UserError
 from workspace.spec import DeviceKind
 
-__all__ = ["Device", "device", "resolve"]
+__all__ = ["Device", "device", "kind", "resolve"]
+
+DeviceName = Literal["auto", "cpu", "cuda", "npu"]
 
 _DEVICES: dict[DeviceKind, Device] = {"cpu": Cpu(), "cuda": Cuda(), "npu": Npu()}
 
@@ -20,22 +22,30 @@ def device(kind: DeviceKind) -> Device:
     return _DEVICES[kind]
 
 
-def resolve(name: Literal["auto", "cpu", "cuda", "npu"]) -> Device:
-    """The device that a user asked for, present and usable.
+def kind(name: DeviceName) -> DeviceKind:
+    """The kind of device that a user asked for, here or not.
 
     ``auto`` takes the NPU where torch_npu is installed, else CUDA where torch sees a GPU, else the CPU.
+
+    Raises:
+        UserError: there is no such kind.
+    """
+    if name == "auto":
+        if importlib.util.find_spec("torch_npu") is not None:
+            return "npu"
+        return "cuda" if _DEVICES["cuda"].count() else "cpu"
+    if name not in _DEVICES:
+        raise UserError(f"unknown device {name!r}: use auto, cpu, cuda or npu")
+    return name
+
+
+def resolve(name: DeviceName) -> Device:
+    """The device that a user asked for, present and usable; see `kind`.
 
     Raises:
         UserError: it is not there, or does not work; the message says what to do. An installed torch_npu that cannot
             load is an error for ``auto`` too, for training on the CPU would be no answer to a broken NPU.
     """
-    if name == "auto":
-        if importlib.util.find_spec("torch_npu") is not None:
-            name = "npu"
-        else:
-            name = "cuda" if _DEVICES["cuda"].count() else "cpu"
-    if name not in _DEVICES:
-        raise UserError(f"unknown device {name!r}: use auto, cpu, cuda or npu")
-    chosen = _DEVICES[name]
+    chosen = _DEVICES[kind(name)]
     chosen.check()
     return chosen
