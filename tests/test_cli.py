@@ -25,6 +25,7 @@ def test_the_options_of_an_experiment_are_frozen() -> None:
     frozen = {
         "--scale": "demo",
         "--data": None,
+        "--weights": None,
         "--device": "auto",
         "--workers": None,
         "--devices-per-run": 1,

@@ -30,6 +30,11 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         help="COCO-format folder: images/ and annotations/{train,val}.json, or COCO's own layout. "
         "Without it the embedded set is used.",
     ),
+    click.option(
+        "--weights",
+        type=click.Path(path_type=Path),
+        help="Folder with the files of backbone weights, which --scale full downloads otherwise.",
+    ),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "npu"]), default="auto", show_default=True),
     click.option(
         "--workers", type=click.IntRange(min=1), help="Runs at the same time. [default: one a device or core]"
