@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from workspace.gap import Gap
+from workspace.gap import Effect, Gap
 
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
     "#000000",
@@ -44,44 +44,73 @@ def gap_intervals(ax: Axes, gaps: Mapping[str, Gap]) -> Axes:
     Raises:
         ValueError: where the gaps were judged at different margins.
     """
-    margins = {gap.margin for gap in gaps.values()}
-    if len(margins) != 1:
-        raise ValueError(f"gaps of one figure share one margin, not {sorted(margins)}")
-    (margin,) = margins
-    ax.axvspan(-margin, 0, color=GREY, alpha=0.15, linewidth=0, label=f"within the margin of {margin:g} AP")
-    ax.axvline(0, color=BLACK, linewidth=0.8)
-    ax.axvline(-margin, color=GREY, linewidth=0.8, linestyle="--")
-    colours = _arm_colours(gaps)
-    for row, (name, gap) in enumerate(gaps.items()):
-        colour = colours[name]
-        if gap.low is not None and gap.high is not None:
-            ax.hlines(row, gap.low, gap.high, color=colour, linewidth=2)
-        ax.plot(gap.mean, row, "o", color=colour, markerfacecolor="white" if gap.method == "none" else colour)
-        ax.annotate(
-            _verdict_words(gap), (1.02, row), xycoords=ax.get_yaxis_transform(), va="center", annotation_clip=False
-        )
-    ax.set_yticks(range(len(gaps)), [_wrapped(name) for name in gaps])
-    ax.set_ylim(len(gaps) - 0.5, -0.5)
-    ax.margins(x=0.08)
+    contrast_intervals(ax, gaps)
     ax.set_xlabel("gap (AP points), 90 % interval over seeds")
-    _legend_above(ax)
+    return ax
+
+
+def contrast_intervals(
+    ax: Axes, contrasts: Mapping[str, Gap | Effect], published: Mapping[str, float] | None = None
+) -> Axes:
+    """Forest plot: each contrast with its 90 % interval; gaps against the margin, their verdicts in words beside them.
+
+    Args:
+        contrasts: by name, drawn from top to bottom. One without interval is a hollow point.
+        published: differences (AP points) that were published for some of them, drawn as diamonds.
+
+    Raises:
+        ValueError: where gaps were judged at different margins.
+    """
+    margins = {found.margin for found in contrasts.values() if isinstance(found, Gap)}
+    if len(margins) > 1:
+        raise ValueError(f"gaps of one figure share one margin, not {sorted(margins)}")
+    for margin in margins:
+        ax.axvspan(-margin, 0, color=GREY, alpha=0.15, linewidth=0, label=f"within the margin of {margin:g} AP")
+        ax.axvline(-margin, color=GREY, linewidth=0.8, linestyle="--")
+    ax.axvline(0, color=BLACK, linewidth=0.8)
+    colours = _arm_colours(contrasts)
+    for row, (name, found) in enumerate(contrasts.items()):
+        colour = colours[name]
+        if found.low is not None and found.high is not None:
+            ax.hlines(row, found.low, found.high, color=colour, linewidth=2)
+        ax.plot(found.mean, row, "o", color=colour, markerfacecolor="white" if found.method == "none" else colour)
+        if isinstance(found, Gap):
+            beside = (1.02, row)
+            words = _verdict_words(found)
+            ax.annotate(words, beside, xycoords=ax.get_yaxis_transform(), va="center", annotation_clip=False)
+    published = published or {}
+    known = [(published[name], row) for row, name in enumerate(contrasts) if name in published]
+    if known:
+        ax.plot(*zip(*known, strict=True), "D", color=BLACK, markerfacecolor="none", label="published")
+    ax.set_yticks(range(len(contrasts)), [_wrapped(name) for name in contrasts])
+    ax.set_ylim(len(contrasts) - 0.5, -0.5)
+    ax.margins(x=0.08)
+    ax.set_xlabel("contrast (AP points), 90 % interval over seeds")
+    if margins or known:
+        _legend_above(ax)
+    if not contrasts:
+        _say_nothing_drawn(ax, "no contrast has all its runs")
     _tidy(ax, grid="x")
     ax.tick_params(axis="y", length=0)
     return ax
 
 
-def seed_points(ax: Axes, arms: Mapping[str, Mapping[int, float]], ylabel: str = "AP (points)") -> Axes:
-    """Each seed's final AP by arm, the arm's mean as a bar; a thin line joins one seed's runs in neighbouring arms.
+def seed_points(
+    ax: Axes, arms: Mapping[str, Mapping[int, float]], ylabel: str = "AP (points)", *, joined: bool = True
+) -> Axes:
+    """Each seed's final AP by arm, the arm's mean as a bar.
 
     Args:
         arms: AP in points by seed, by arm, drawn from left to right; at least one seed an arm.
         ylabel: metric with unit.
+        joined: draws a thin line between one seed's runs in neighbouring arms.
     """
     colours = _arm_colours(arms)
     seeds = sorted({seed for arm in arms.values() for seed in arm})
     # The same place within each arm, so that a line's slope is a seed's own gap.
     offset = dict(zip(seeds, np.linspace(-0.18, 0.18, len(seeds)) if len(seeds) > 1 else [0.0], strict=True))
-    for left, (first, second) in enumerate(itertools.pairwise(arms.values())):
+    neighbours = itertools.pairwise(arms.values()) if joined else ()
+    for left, (first, second) in enumerate(neighbours):
         for seed in sorted(first.keys() & second.keys()):
             ax.plot(
                 [left + offset[seed], left + 1 + offset[seed]],
@@ -232,6 +261,35 @@ def sweep_figure(
     seed_points(seeds_ax, arms, ylabel="AP after training (points)")
     training_curves(curves_ax, curves, ylabel="AP while training (points)")
     search_history(search_ax, trials, baseline_on_search)
+    figure.suptitle("\n".join(textwrap.wrap(title, 120)))
+    return figure
+
+
+def comparison_figure(
+    *,
+    title: str,
+    contrasts: Mapping[str, Gap | Effect],
+    published: Mapping[str, float],
+    arms: Mapping[str, Mapping[int, float]],
+) -> Figure:
+    """The figure of a comparison: its contrasts, beside what was published of them, above each arm's seeds.
+
+    Args:
+        title: one line.
+        contrasts, published: as for :func:`contrast_intervals`.
+        arms: as for :func:`seed_points`.
+
+    Returns:
+        A figure 12 inches wide that belongs to no GUI; save it with ``figure.savefig``.
+    """
+    heights = max(2.5, 0.6 * len(contrasts) + 1), 3.5
+    figure = Figure(figsize=(12, sum(heights) + 0.5), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
+    contrasts_ax, seeds_ax = figure.subplots(2, 1, height_ratios=heights)
+    contrast_intervals(contrasts_ax, contrasts, published)
+    if arms:
+        seed_points(seeds_ax, arms, ylabel="AP after training (points)", joined=False)
+    else:
+        _say_nothing_drawn(seeds_ax, "no run finished")
     figure.suptitle("\n".join(textwrap.wrap(title, 120)))
     return figure
 

@@ -8,6 +8,7 @@ from workspace.datasets import DataSet
 from workspace.datasets.dataset import Split
 from workspace.experiment import Effort, Experiment
 from workspace.files import write_json
+from workspace.orchestrator.conditions import Conditions
 from workspace.orchestrator.plan import Plan
 from workspace.precision import FP32, LossScale, Precision
 from workspace.search.space import choice, times
@@ -26,12 +27,16 @@ SWEEP = Experiment(
 NULL = dataclasses.replace(SWEEP, name="small_null", candidate=FP32, space={}, candidate_seeds_from=100)
 
 
-def plan(experiment: Experiment = SWEEP, **changes: Any) -> Plan:
+def conditions(**changes: Any) -> Conditions:
     counts = dict(pictures=400, objects=900, trained_on=400)
     splits = {name: Split(Path(name), Path(name), **counts) for name in ("train", "search", "eval")}
     dataset = DataSet("dots", "0123456789abcdef", ("dot",), splits, has_masks=False, native_size=(96, 96))
-    fields = {"scale": "demo", "dataset": dataset, "embedded": True, "device": "cpu", "seeds": 3, "trials": 4}
-    return Plan(experiment=experiment, **{**fields, **changes})
+    fields = {"scale": "demo", "dataset": dataset, "embedded": True, "device": "cpu"}
+    return Conditions(**{**fields, **changes})
+
+
+def plan(experiment: Experiment = SWEEP, *, seeds: int = 3, trials: int = 4, **changes: Any) -> Plan:
+    return Plan(experiment=experiment, conditions=conditions(**changes), seeds=seeds, trials=trials)
 
 
 def finish(work_dir: Path, spec: RunSpec, *, seconds: float = 10.0, ap: float = 50.0) -> None:

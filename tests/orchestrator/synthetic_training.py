@@ -8,6 +8,7 @@ import random
 import time
 from pathlib import Path
 
+from workspace.detectors import detector
 from workspace.files import write_json
 from workspace.journal import JournalWriter
 from workspace.training.task import Task
@@ -24,6 +25,7 @@ def train(task: Task) -> None:
     write_json(task.folder / "spec.json", task.spec.to_json())
     checkpoint = task.folder / "checkpoint.json"
     done = json.loads(checkpoint.read_text())["epoch"] if checkpoint.exists() else 0
+    metric = detector(task.spec.detector).metric
     journal = JournalWriter(task.folder)
     journal.write("start", step=done * STEPS_PER_EPOCH, epoch=done)
     if task.spec.recipe.clip_norm == 1.0 and task.spec.data.evaluate == "search":
@@ -35,15 +37,15 @@ def train(task: Task) -> None:
             time.sleep(STEP_SECONDS)
             journal.write("step", step=step + 1, epoch=epoch, metrics={"train/loss": 1 / (step + 1)})
         ap = average_precision(task, (epoch + 1) / task.spec.epochs)
-        journal.write("eval", step=(epoch + 1) * STEPS_PER_EPOCH, epoch=epoch + 1, metrics={"coco/bbox_mAP": ap / 100})
+        journal.write("eval", step=(epoch + 1) * STEPS_PER_EPOCH, epoch=epoch + 1, metrics={metric: ap / 100})
         write_json(checkpoint, {"epoch": epoch + 1})
     write_json(
         task.folder / "result.json",
         {
             "signature": task.spec.signature,
-            "metric": "coco/bbox_mAP",
+            "metric": metric,
             "ap": average_precision(task, 1.0),
-            "metrics": {"coco/bbox_mAP": average_precision(task, 1.0) / 100},
+            "metrics": {metric: average_precision(task, 1.0) / 100},
             "seconds": 1.0,
             "steps": task.spec.epochs * STEPS_PER_EPOCH,
             "skipped_steps": 0,

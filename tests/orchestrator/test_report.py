@@ -41,7 +41,7 @@ def report(
 def test_the_json_has_the_documented_form() -> None:
     answer = report().to_json()
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
-    assert answer.keys() == {"experiment", "scale", "metric", "margin", "arms", "gaps", "best", "cost"}
+    assert answer.keys() == {"experiment", "scale", "metric", "margin", "arms", "gaps", "best", "cost", "reservations"}
     assert (answer["experiment"], answer["scale"], answer["metric"]) == (SWEEP.name, "demo", "coco/bbox_mAP")
     assert answer["margin"] == 1.0
     assert answer["arms"] == {

@@ -6,34 +6,23 @@ import random
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+import synthetic_runs
+from synthetic_runs import answer_of, kill_at_random, play, tracked_states, without_cost
 
-SCRIPT = Path(__file__).with_name("synthetic_sweep.py")
+EXPERIMENT = "fcos_fp16_sweep"
 
 
-def command(work: Path, *options: str, workers: int = 1) -> list[str]:
-    fixed = ("--device", "cpu", "--workers", str(workers), "--work-dir", str(work))
-    return [sys.executable, str(SCRIPT), *fixed, *options]
+def command(work: Path, *options: str) -> list[str]:
+    return synthetic_runs.command(EXPERIMENT, work, *options)
 
 
 def sweep(work: Path, *options: str, workers: int = 1) -> dict[str, Any]:
-    answer = work.with_suffix(".json")
-    done = subprocess.run(
-        command(work, "--json", str(answer), *options, workers=workers), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    result: dict[str, Any] = json.loads(answer.read_text())
-    return result
-
-
-def without_cost(result: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in result.items() if key != "cost"}
+    return play(EXPERIMENT, work, *options, workers=workers)
 
 
 def trials(work: Path) -> list[tuple[int, str, float | None]]:
@@ -45,12 +34,6 @@ def trials(work: Path) -> list[tuple[int, str, float | None]]:
         return list(database.execute(query))
 
 
-def tracked_states(work: Path) -> list[tuple[str, str]]:
-    """Name and state of each run in the tracking store, parents included."""
-    with sqlite3.connect(work / "mlflow" / "mlflow.db") as database:
-        return sorted(database.execute("select name, value from runs join tags using (run_uuid) where key = 'state'"))
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The work folder of one sweep that nothing disturbed."""
@@ -59,14 +42,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return work
 
 
-def answer_of(work: Path) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads(work.with_suffix(".json").read_text())
-    return result
-
-
 def test_the_json_has_the_documented_form(finished: Path) -> None:
     result = answer_of(finished)
-    assert result.keys() == {"experiment", "scale", "metric", "margin", "arms", "gaps", "best", "cost"}
+    assert result.keys() == {"experiment", "scale", "metric", "margin", "arms", "gaps", "best", "cost", "reservations"}
     assert result["experiment"] == "fcos_fp16_sweep"
     assert (result["scale"], result["metric"], result["margin"]) == ("demo", "coco/bbox_mAP", 1.0)
     assert result["arms"].keys() == {"baseline", "default", "tuned"}
@@ -129,17 +107,7 @@ def test_kills_change_nothing(seed: int, finished: Path, tmp_path: Path) -> None
     work = tmp_path / "work"
     options = ("--trials", "8", "--seeds", "2", "--json", str(work.with_suffix(".json")))
     for _ in range(4):
-        process = subprocess.Popen(command(work, *options), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        time.sleep(draw.uniform(1.0, 4.0))
-        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        workers = [child for child in children if child.name().startswith("python")]
-        if draw.random() < 0.5 and workers:
-            workers[-1].kill()
-            time.sleep(draw.uniform(0.0, 0.5))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        psutil.wait_procs(children, timeout=10)
-        assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+        kill_at_random(command(work, *options), draw)
     result = sweep(work, "--trials", "8", "--seeds", "2")
     assert without_cost(result) == without_cost(answer_of(finished))
     assert trials(work) == trials(finished)
@@ -177,8 +145,15 @@ def test_a_second_orchestrator_is_refused(tmp_path: Path) -> None:
 def test_the_plan_starts_nothing(tmp_path: Path) -> None:
     done = subprocess.run(command(tmp_path / "work", "--plan"), capture_output=True, text=True, check=True)
     assert "baseline seed 0" in done.stdout
-    assert "still to train: 10 runs" in done.stdout
+    assert "tuned seed 1" in done.stdout
     assert not (tmp_path / "work" / "runs").exists()
+    assert not (tmp_path / "work" / "optuna.db").exists()
+
+
+def test_the_plan_makes_no_study_in_a_database_that_is_there(finished: Path) -> None:
+    subprocess.run(synthetic_runs.command("ssdlite_fp16_sweep", finished, "--plan"), capture_output=True, check=True)
+    with sqlite3.connect(finished / "optuna.db") as database:
+        assert list(database.execute("select count(*) from studies")) == [(1,)]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +164,7 @@ def test_the_plan_starts_nothing(tmp_path: Path) -> None:
         (("--device", "cuda"), "built without CUDA"),
         (("--device", "npu"), "torch_npu is not installed"),
         (("--json", "no/such/folder/v.json"), "there is no folder"),
-        (("--devices-per-run", "2"), "1 device"),
+        (("--devices-per-run", "3"), "3 devices cannot share the batch of 8 pictures of fcos evenly"),
         (("--tracking-uri", "gopher://x"), "gopher"),
     ],
 )

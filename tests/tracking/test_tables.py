@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tracked_runs import FP16, START, FakeRun, track
+from tracked_runs import FP16, METRIC, START, FakeRun, track
 
 from workspace.errors import UserError
 from workspace.tracking.store import default_uri
@@ -24,9 +24,9 @@ def filled(uri: str, work_dir: Path, make_run: Callable[..., FakeRun]) -> str:
     baseline.end(at=START + 60)
     trial.train(1, 20)
     tracker = track(uri, work_dir)
-    tracker.follow(baseline.spec, name="baseline seed 7", tags={"phase": "baseline", "arm": "baseline"})
+    tracker.follow(baseline.spec, name="baseline seed 7", metric=METRIC, tags={"phase": "baseline", "arm": "baseline"})
     tracker.settle(baseline.spec.signature, "finished")
-    tracker.follow(trial.spec, name="trial 4", tags={"phase": "search", "arm": "tuned", "trial": 4})
+    tracker.follow(trial.spec, name="trial 4", metric=METRIC, tags={"phase": "search", "arm": "tuned", "trial": 4})
     tracker.settle(trial.spec.signature, "pruned")
     tracker.close("finished")
     return uri

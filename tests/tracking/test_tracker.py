@@ -25,7 +25,12 @@ def sweep(uri: str, work_dir: Path, *runs: FakeRun, state: State = "finished") -
     """One start of an orchestrator that tracks these runs to their end."""
     tracker = track(uri, work_dir)
     for run in runs:
-        tracker.follow(run.spec, name=f"baseline seed {run.spec.seed}", tags={"phase": "baseline", "arm": "baseline"})
+        tracker.follow(
+            run.spec,
+            name=f"baseline seed {run.spec.seed}",
+            metric=METRIC,
+            tags={"phase": "baseline", "arm": "baseline"},
+        )
         tracker.settle(run.spec.signature, state)
     tracker.close("finished")
     return tracker
@@ -119,8 +124,8 @@ def test_another_experiment_gets_its_own_child_of_a_shared_run(uri: str, work_di
     run = finished(make_run(), steps=10)
     sweep(uri, work_dir, run)
     tracker = Tracker(uri, "fcos_seed_noise", work_dir, interval=0.05)
-    tracker.start(scale="demo", data=DATA, metric=METRIC, params={}, tags={})
-    tracker.follow(run.spec, name="baseline seed 0", tags={})
+    tracker.start(scale="demo", data=DATA, params={}, tags={})
+    tracker.follow(run.spec, name="baseline seed 0", metric=METRIC, tags={})
     tracker.settle(run.spec.signature, "finished")
     tracker.close("finished")
     client = connect(uri)
@@ -135,7 +140,7 @@ def test_a_run_is_shipped_while_it_trains(uri: str, work_dir: Path, make_run: Ma
     run = make_run()
     run.train(1, 15)
     tracker = track(uri, work_dir)
-    tracker.follow(run.spec, name="trial 1", tags={"trial": 1})
+    tracker.follow(run.spec, name="trial 1", metric=METRIC, tags={"trial": 1})
     child = wait_for(lambda: next(iter(children(uri)), None))
     wait_for(lambda: len(curve(uri, child, "train/loss")) == 15)
     assert child.info.status == "RUNNING"
@@ -155,7 +160,7 @@ def test_steps_trained_again_after_a_kill_stand_once(
     run.train(1, 18)
     if shipped_before_kill:
         killed = track(uri, work_dir)
-        killed.follow(run.spec, name="baseline seed 0", tags={})
+        killed.follow(run.spec, name="baseline seed 0", metric=METRIC, tags={})
         killed.close("interrupted")
         assert (children(uri)[0].data.tags["state"], children(uri)[0].info.status) == ("interrupted", "KILLED")
     run.train(11, 40, at=START + 1000)
@@ -185,7 +190,7 @@ def test_an_evaluation_waits_for_its_checkpoint(uri: str, work_dir: Path, make_r
     run.train(11, 19)
     run.evaluate(19, ap=0.3)
     killed = track(uri, work_dir)
-    killed.follow(run.spec, name="baseline seed 0", tags={})
+    killed.follow(run.spec, name="baseline seed 0", metric=METRIC, tags={})
     killed.close("interrupted")
     assert [step for step, _ in curve(uri, children(uri)[0], "AP")] == [10]
     run.train(11, 19, at=START + 1000)
@@ -247,13 +252,13 @@ def test_a_run_deleted_in_the_store_disturbs_no_other(
     doomed, other = make_run(seed=0), make_run(seed=1)
     doomed.train(1, 10)
     tracker = track(uri, work_dir)
-    tracker.follow(doomed.spec, name="doomed", tags={})
+    tracker.follow(doomed.spec, name="doomed", metric=METRIC, tags={})
     child = wait_for(lambda: next(iter(children(uri)), None))
     wait_for(lambda: len(curve(uri, child, "train/loss")) == 10)
     connect(uri).delete_run(child.info.run_id)
     doomed.train(11, 20)
     finished(other, steps=10)
-    tracker.follow(other.spec, name="other", tags={})
+    tracker.follow(other.spec, name="other", metric=METRIC, tags={})
     tracker.settle(other.spec.signature, "finished")
     tracker.close("finished")
     assert [run.info.run_name for run in children(uri)] == ["other"]

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tracked_runs import START, FakeRun, children, curve, parents, track
+from tracked_runs import METRIC, START, FakeRun, children, curve, parents, track
 
 from workspace.tracking.runs import Publication
 
@@ -64,7 +64,7 @@ def test_without_a_server_training_goes_on(work_dir: Path, make_run: MakeRun, ca
     run.end(at=START + 60)
     tracker = track(f"http://someone:hunter2@127.0.0.1:{free_port()}", work_dir, patience=2.0)
     begin = time.monotonic()
-    tracker.follow(run.spec, name="baseline seed 0", tags={})
+    tracker.follow(run.spec, name="baseline seed 0", metric=METRIC, tags={})
     tracker.settle(run.spec.signature, "finished")
     tracker.publish(Publication(metrics={"gap": 0.1}))
     assert time.monotonic() - begin < 0.5
@@ -95,14 +95,14 @@ def test_a_server_that_comes_back_gets_everything_once(
     first.train(1, 50)
     with mlflow_server(tmp_path, port):
         tracker = track(uri, work_dir, patience=2.0)
-        tracker.follow(first.spec, name="seed 0", tags={})
+        tracker.follow(first.spec, name="seed 0", metric=METRIC, tags={})
         wait_for(lambda: children(uri) and len(curve(uri, children(uri)[0], "train/loss")) == 50)
     # The server is gone: the run goes on and ends, another one starts.
     first.train(51, 100)
     first.end(at=START + 60)
     tracker.settle(first.spec.signature, "finished")
     second.train(1, 30)
-    tracker.follow(second.spec, name="seed 1", tags={})
+    tracker.follow(second.spec, name="seed 1", metric=METRIC, tags={})
     wait_for(lambda: "cannot be reached" in caplog.text)
     with mlflow_server(tmp_path, port):
         wait_for(lambda: "answers again" in caplog.text)
@@ -115,7 +115,7 @@ def test_a_server_that_comes_back_gets_everything_once(
         second.end(at=START + 60)
         tracker = track(uri, work_dir)
         for run in (first, second):
-            tracker.follow(run.spec, name=f"seed {run.spec.seed}", tags={})
+            tracker.follow(run.spec, name=f"seed {run.spec.seed}", metric=METRIC, tags={})
             tracker.settle(run.spec.signature, "finished")
         tracker.close("finished")
         assert tracker.unshipped is None

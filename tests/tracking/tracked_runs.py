@@ -99,7 +99,7 @@ def make_spec(*, seed: int = 0, precision: Precision = FP32, lr: float = 0.003) 
 def track(uri: str, work_dir: Path, *, patience: float = 120.0) -> Tracker:
     """A started tracker, as an orchestrator would have it."""
     tracker = Tracker(uri, "fcos_fp16_sweep", work_dir, commit="c0ffee", interval=0.05, patience=patience)
-    tracker.start(scale="demo", data=DATA, metric=METRIC, params={"margin": 1.0}, tags={"trials": 3})
+    tracker.start(scale="demo", data=DATA, params={"margin": 1.0}, tags={"trials": 3})
     return tracker
 
 

@@ -1,7 +1,7 @@
 """A contrast of arms' means over seeds: Welch's t, and the paired t where the measured correlation earns it.
 
-A contrast is a weighted sum of the arms' means. The difference of two arms, weights -1 and +1, is the commonest; weights
-of several arms give the main effects and the interaction of a factorial design.
+A contrast is a weighted sum of the arms' means. The difference of two arms, weights -1 and +1, is the commonest;
+weights of several arms give the main effects and the interaction of a factorial design.
 
 Every function is vectorised over leading axes, seeds along the last one, so that the simulations which vouch for the
 error rates run the code that judges an experiment. ``scipy.stats.ttest_ind`` and ``ttest_rel`` give the same numbers

@@ -1,4 +1,4 @@
-"""Plays an experiment's phases: baseline, default, search, confirm, verdict. What is finished is never done again."""
+"""Plays experiments and comparisons: trains, searches, judges. What is finished is never done again."""
 
 from workspace.orchestrator.phases import list_plan, play
 from workspace.orchestrator.settings import Settings

@@ -1,4 +1,4 @@
-"""Live progress on a terminal, silence elsewhere; tables for the plan and the result."""
+"""Live progress on a terminal, silence elsewhere; a table for the plan."""
 
 import time
 from collections.abc import Sequence
@@ -8,9 +8,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from workspace.orchestrator.bill import Bill
 from workspace.orchestrator.listing import ListedRun
 from workspace.orchestrator.plan import Job
-from workspace.orchestrator.report import Report
+
+_MAY_BE_PRUNED = "search"
 
 
 class LiveDisplay:
@@ -71,7 +73,7 @@ class LiveDisplay:
         self._progress.update(self._total, advance=1, note=self._note())
         if self._progress.console.is_terminal:
             word = f"{ap:.1f} AP" if ap is not None else state
-            self._progress.console.print(f"{job.name:<18} {job.spec.precision.name:<5} {word}", highlight=False)
+            self._progress.console.print(f"{job.name:<24} {job.spec.precision.name:<5} {word}", highlight=False)
 
     def _note(self) -> str:
         words = []
@@ -83,41 +85,51 @@ class LiveDisplay:
         return "  ".join(words)
 
 
-def result_table(report: Report) -> Table:
-    """The arms with their AP, and each candidate's gap with its interval and verdict."""
-    table = Table(title=f"{report.experiment} ({report.scale}), {report.metric} in AP points")
-    for column in ("arm", "precision", "seeds", "AP", "gap", "90 % interval", f"verdict at {report.margin:g}"):
-        table.add_column(column, justify="left" if column in ("arm", "precision") else "right")
-    for name, arm in report.arms.items():
-        values = list(arm.ap.values())
-        mean = sum(values) / len(values)
-        spread = f" ({min(values):.1f} to {max(values):.1f})" if len(values) > 1 else ""
-        gap = report.gaps.get(name)
-        cells = ("", "", "")
-        if gap is not None:
-            interval = "none" if gap.low is None or gap.high is None else f"{gap.low:+.2f} to {gap.high:+.2f}"
-            cells = (f"{gap.mean:+.2f}", interval, gap.verdict)
-        table.add_row(name, arm.precision, str(len(values)), f"{mean:.1f}{spread}", *cells)
+def print_plan(console: Console, title: str, runs: Sequence[ListedRun], to_pay: Sequence[Bill]) -> None:
+    """The runs in a table, and below it what those that are not finished are expected to cost on each device."""
+    table = Table(title=title)
+    for column in ("run", "signature", "state"):
+        table.add_column(column)
+    for run in runs:
+        table.add_row(run.job.name, run.signature or "-", run.state)
+    console.print(table)
+    for bill in to_pay:
+        console.print(_bill_table(bill))
+        notes = [
+            *(f"published figures, of training alone: {page}" for page in bill.pages),
+            *(f"unknown; to measure it, let this run for some minutes: {command}" for command in bill.probes),
+        ]
+        for note in notes:
+            console.print(note, highlight=False, soft_wrap=True)
+    if not to_pay:
+        console.print("nothing is left to train")
+
+
+def _bill_table(bill: Bill) -> Table:
+    together = "one run at a time" if bill.slots == 1 else f"{bill.slots} runs at a time"
+    table = Table(title=f"still to train on {bill.device}, {together}", show_footer=True)
+    searches = any(line.phase == _MAY_BE_PRUNED for line in bill.lines)
+    limit = "over" if bill.probes else ("at most" if searches else "")
+    table.add_column("phase", footer="total")
+    table.add_column("arm")
+    table.add_column("precision")
+    table.add_column("runs", footer=str(bill.total.runs), justify="right")
+    table.add_column("steps", footer=f"{bill.total.steps:,}", justify="right")
+    table.add_column("device time", footer=_limited(limit, bill.total.device_seconds), justify="right")
+    table.add_column("wall time", footer=_limited(limit, bill.total.wall_seconds), justify="right")
+    table.add_column("source")
+    for line in bill.lines:
+        limit = "at most" if line.phase == _MAY_BE_PRUNED else ""
+        times = _limited(limit, line.device_seconds), _limited(limit, line.wall_seconds)
+        table.add_row(line.phase, line.arm, line.precision, str(line.runs), f"{line.steps:,}", *times, line.source)
     return table
 
 
-def print_plan(console: Console, title: str, runs: Sequence[ListedRun]) -> None:
-    """The runs in a table, and what those that are not finished are expected to take."""
-    table = Table(title=title)
-    for column in ("run", "signature", "state", "device time"):
-        table.add_column(column, justify="right" if column == "device time" else "left")
-    for run in runs:
-        table.add_row(run.name, run.signature or "-", run.state, _duration(run.seconds))
-    console.print(table)
-    due = [run.seconds for run in runs if run.is_due]
-    known = [seconds for seconds in due if seconds is not None]
-    total = _duration(sum(known) if len(known) == len(due) else None)
-    console.print(f"still to train: {len(due)} runs, {total} of device time at most (trials may be pruned)")
+def _limited(limit: str, seconds: float | None) -> str:
+    return "unknown" if seconds is None else f"{limit} {_duration(seconds)}".strip()
 
 
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "unknown"
+def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"

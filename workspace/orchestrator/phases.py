@@ -1,275 +1,183 @@
-"""From an experiment and the command line's settings to a verdict, or to the list of runs that it takes."""
+"""Plays an experiment (baseline, default, search, confirm, verdict) or a comparison, or lists the runs it takes."""
 
-import fcntl
 import itertools
-import math
-import os
-import shlex
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from workspace import devices, execution, tracking
-from workspace.datasets import DataSet, open_dataset
 from workspace.detectors import detector
 from workspace.errors import UserError
-from workspace.experiment import Experiment
+from workspace.experiment import Comparison, Experiment
 from workspace.files import write_json
-from workspace.orchestrator.display import LiveDisplay, print_plan, result_table
-from workspace.orchestrator.listing import list_runs
-from workspace.orchestrator.plan import Job, Plan
+from workspace.orchestrator.bill import bills
+from workspace.orchestrator.comparison import build_comparison
+from workspace.orchestrator.conditions import Conditions
+from workspace.orchestrator.cost import Costs
+from workspace.orchestrator.display import print_plan
+from workspace.orchestrator.listing import list_comparison, list_experiment
+from workspace.orchestrator.loop import KEPT, Loop
+from workspace.orchestrator.plan import ComparisonPlan, Job, Plan
+from workspace.orchestrator.playing import (
+    alone,
+    backbone_weights,
+    conditions,
+    playing,
+    run_slots,
+    study_is_there,
+    study_url,
+    terminal,
+    viewers,
+)
 from workspace.orchestrator.report import Cost, Report, build_report
-from workspace.orchestrator.results import write_results
+from workspace.orchestrator.results import ap_curves, write_comparison, write_results
 from workspace.orchestrator.settings import Settings
-from workspace.orchestrator.sweep import Sweep
-from workspace.search import Study, default_url, resolve, study_file
-from workspace.spec import RunSpec
-from workspace.training.task import Task, train
-
-PRELOAD = ("workspace.training.run",)
-"""Imported once, by the process that workers are forked from. Not for NPUs: MMEngine's import touches the device, which
-a fork must not inherit."""
-
-_SEARCH_SEED = 0
-"""Of the sampler; each trial's own draw is seeded from it and the trial's number."""
+from workspace.orchestrator.tables import comparison_tables, result_table
+from workspace.orchestrator.trials import open_study, search, study_exists
+from workspace.search import Study
 
 
-_PRUNE_FROM = 0.4
-"""Share of a trial's epochs before which none is pruned: early AP ranks recipes badly."""
-
-
-def play(experiment: Experiment, settings: Settings, json_file: Path | None = None) -> Report:
+def play(question: Experiment | Comparison, settings: Settings, json_file: Path | None = None) -> None:
     """Trains what is not yet trained, judges, writes the results and prints them.
 
     Raises:
         UserError: what the user can mend; whatever was measured until then is kept and reused.
     """
-    console = _console()
-    with _alone(settings.work_dir, experiment.name):
-        plan = _plan(experiment, settings)
-        report = _play(plan, settings, console)
-        if json_file is not None:
-            write_json(json_file, report.to_json())
-    return report
+    console = terminal()
+    with alone(settings.work_dir, question.name):
+        if isinstance(question, Comparison):
+            _play_comparison(_comparison_plan(question, settings, conditions(settings)), settings, console, json_file)
+        else:
+            _play_experiment(_experiment_plan(question, settings, conditions(settings)), settings, console, json_file)
 
 
-def list_plan(experiment: Experiment, settings: Settings) -> None:
+def list_plan(question: Experiment | Comparison, settings: Settings) -> None:
     """Prints every run with its signature, state and expected device time. Starts none, and writes no result."""
-    plan = _plan(experiment, settings)
-    if _has_search(plan) and _study_is_there(settings):
-        with _study(plan, settings) as study:
-            listed = list_runs(plan, settings.work_dir, study)
+    plan: Plan | ComparisonPlan
+    if isinstance(question, Comparison):
+        plan = _comparison_plan(question, settings, conditions(settings, trains=False))
+        listed = list_comparison(plan, settings.work_dir)
     else:
-        listed = list_runs(plan, settings.work_dir, None)
-    print_plan(_console(), f"{experiment.name} ({plan.key})", listed)
+        plan = _experiment_plan(question, settings, conditions(settings, trains=False))
+        if plan.has_search and study_is_there(settings) and study_exists(plan, study_url(settings)):
+            with open_study(plan, study_url(settings)) as study:
+                listed = list_experiment(plan, settings.work_dir, study)
+        else:
+            listed = list_experiment(plan, settings.work_dir, None)
+    costs = Costs(plan.conditions, settings.work_dir)
+    to_pay = bills(listed, costs, run_slots(plan.conditions, settings))
+    print_plan(terminal(), f"{question.name} ({plan.conditions.key})", listed, to_pay)
 
 
-def _plan(experiment: Experiment, settings: Settings) -> Plan:
-    device = devices.resolve(settings.device)
-    dataset = open_dataset(settings.data, settings.work_dir)
+def _experiment_plan(experiment: Experiment, settings: Settings, given: Conditions) -> Plan:
     effort = experiment.efforts[settings.scale]
     return Plan(
         experiment=experiment,
-        scale=settings.scale,
-        dataset=dataset,
-        embedded=settings.data is None,
-        device=device.kind,
+        conditions=given,
         seeds=effort.seeds if settings.seeds is None else settings.seeds,
         trials=effort.trials if settings.trials is None else settings.trials,
     )
 
 
-def _play(plan: Plan, settings: Settings, console: Console) -> Report:
-    device = devices.device(plan.device)
-    workers = settings.workers or device.count()
-    study = _study(plan, settings) if _has_search(plan) else None
-    described = detector(plan.experiment.detector)
-    tracking_uri = settings.tracking_uri or tracking.default_uri(settings.work_dir)
-    tracker = tracking.Tracker(tracking_uri, plan.experiment.name, settings.work_dir, commit=_commit())
-    tracker.start(
-        scale=plan.scale,
-        data=_tracked(plan.dataset, settings),
-        metric=described.metric,
+def _comparison_plan(comparison: Comparison, settings: Settings, given: Conditions) -> ComparisonPlan:
+    for option, value in (("--trials", settings.trials), ("--storage", settings.storage)):
+        if value is not None:
+            raise UserError(f"{option} {value}: {comparison.name} compares arms and searches nothing; leave it out")
+    return ComparisonPlan(
+        comparison=comparison,
+        conditions=given,
+        seeds=comparison.efforts[settings.scale].seeds if settings.seeds is None else settings.seeds,
+    )
+
+
+def _play_experiment(plan: Plan, settings: Settings, console: Console, json_file: Path | None) -> None:
+    study = open_study(plan, study_url(settings)) if plan.has_search else None
+    with playing(
+        plan.name,
+        plan.conditions,
+        settings,
+        console=console,
+        runs=plan.run_count,
+        study=study,
         params={
-            "detector": described.name,
-            "device": plan.device,
+            "detector": plan.experiment.detector,
             "margin": plan.margin,
             "recipe": plan.default()[0].spec.config_digest,
         },
         tags={"seeds": plan.seeds, "trials": plan.trials if study else 0},
-    )
-    preload = () if plan.device == "npu" else PRELOAD
-    state: tracking.State = "interrupted"
-    try:
-        with (
-            execution.LocalExecutor(workers=workers, threads=1, preload=preload) as executor,
-            LiveDisplay(console, total=_run_count(plan), slots=workers) as display,
-        ):
-
-            def launch(job_id: str, spec: RunSpec, folder: Path, slot: int) -> None:
-                task = _task(plan.dataset, spec, folder, device.torch_name(slot % device.count()))
-                executor.start(job_id, train, (task,), folder / "log.txt")
-
-            sweep = Sweep(
-                plan=plan,
-                work_dir=settings.work_dir,
-                executor=executor,
-                slots=workers,
-                launch=launch,
-                tracker=tracker,
-                study=study,
-                display=display,
-                metric=described.metric,
-            )
-            report, arms = _phases(plan, sweep, study)
-        runs = {name: [(job.spec, sweep.folders[job.spec.signature]) for job in jobs] for name, jobs in arms.items()}
-        folder = settings.work_dir / "experiments" / plan.experiment.name / plan.key
-        results = write_results(folder, report, runs, tracker, study)
-        state = "finished"
-    except UserError:
-        state = "failed"
-        raise
-    finally:
-        tracker.close(state)
+        weights=backbone_weights(list_experiment(plan, settings.work_dir, study), settings),
+    ) as loop:
+        report, arms = _phases(plan, loop, study)
+        curves = ap_curves(arms, loop.folders)
+        figure = write_results(_folder(settings, plan), report, curves, loop.tracker, study)
+    if json_file is not None:
+        write_json(json_file, report.to_json())
     console.print(result_table(report))
-    for line in (*report.sentences, *(f"warning: {r}" for r in report.reservations)):
-        console.print(line, highlight=False)
-    console.print(f"figure: {results.figure}", highlight=False, soft_wrap=True)
-    for command in _viewers(settings, tracking_uri, study):
-        console.print(command, highlight=False, soft_wrap=True)
-    return report
+    _say(console, report.sentences, report.reservations)
+    _show(console, figure, viewers(settings, study))
 
 
-def _phases(plan: Plan, sweep: Sweep, study: Study | None) -> tuple[Report, Mapping[str, Sequence[Job]]]:
+def _phases(plan: Plan, loop: Loop, study: Study | None) -> tuple[Report, Mapping[str, Sequence[Job]]]:
     """Trains all arms and judges them; returns the report and each arm's runs."""
     jobs: dict[str, Sequence[Job]] = {"baseline": plan.baseline(), "default": plan.default()}
     first = (jobs["baseline"], jobs["default"])
     best: Mapping[str, Any] | None = None
     if study is None:
-        sweep.play(itertools.chain(*first))
+        loop.play(itertools.chain(*first))
     else:
-        sweep.play(itertools.chain(*first, sweep.search()))
+        loop.play(itertools.chain(*first, search(plan, study, loop.recall)))
         winner = study.best(plan.trials)
         if winner is None:
-            raise UserError(f"{plan.experiment.name}: no trial of the search finished; see the logs under runs/")
+            raise UserError(f"{plan.name}: no trial of the search finished; see the logs under runs/")
         best = {"trial": winner.number, "params": winner.labels}
         jobs["tuned"] = plan.confirm(winner.params)
-        sweep.play(iter(jobs["tuned"]))
-    described = detector(plan.experiment.detector)
-    cost = Cost(device_seconds=sweep.device_seconds(), trained=sweep.trained, reused=sweep.reused)
-    return build_report(plan, jobs, sweep.records, metric=described.metric, best=best, cost=cost), jobs
+        loop.play(iter(jobs["tuned"]))
+    metric = detector(plan.experiment.detector).metric
+    return build_report(plan, jobs, loop.records, metric=metric, best=best, cost=_cost(loop)), jobs
 
 
-def _console() -> Console:
-    """The terminal, or 110 columns where there is none, so that tables in a log are whole."""
-    return Console() if sys.stdout.isatty() else Console(width=110)
+def _play_comparison(plan: ComparisonPlan, settings: Settings, console: Console, json_file: Path | None) -> None:
+    arms = plan.arms()
+    jobs = [job for arm in arms.values() for job in arm]
+    with playing(
+        plan.name,
+        plan.conditions,
+        settings,
+        console=console,
+        runs=len(jobs),
+        params={"margin": plan.margin, "arms": ", ".join(arms)},
+        tags={"seeds": plan.seeds},
+        weights=backbone_weights(list_comparison(plan, settings.work_dir), settings),
+        keeps_going=True,
+    ) as loop:
+        loop.play(iter(jobs))
+        report = build_comparison(plan, loop.records, failures=loop.failures, cost=_cost(loop))
+        figure = write_comparison(_folder(settings, plan), report, loop.tracker)
+    if json_file is not None:
+        write_json(json_file, report.to_json())
+    for table in comparison_tables(report):
+        console.print(table)
+    _say(console, (*report.notes, *report.sentences), report.reservations)
+    _show(console, figure, viewers(settings))
+    if report.failures:
+        failed = "; ".join(f"{name}: {reason}" for name, reason in report.failures.items())
+        raise UserError(f"{len(report.failures)} of {len(jobs)} runs failed: {failed}; {KEPT}")
 
 
-def _has_search(plan: Plan) -> bool:
-    return bool(plan.experiment.space) and plan.trials > 0
+def _cost(loop: Loop) -> Cost:
+    return Cost(device_seconds=loop.device_seconds(), trained=loop.trained, reused=loop.reused)
 
 
-def _run_count(plan: Plan) -> int:
-    return 3 * plan.seeds + plan.trials if _has_search(plan) else 2 * plan.seeds
+def _folder(settings: Settings, plan: Plan | ComparisonPlan) -> Path:
+    return settings.work_dir / "experiments" / plan.name / plan.conditions.key
 
 
-def _task(dataset: DataSet, spec: RunSpec, folder: Path, device: str) -> Task:
-    return Task(
-        spec=spec,
-        classes=dataset.classes,
-        train=dataset.splits["train"],
-        evaluate=dataset.splits[spec.data.evaluate],
-        folder=folder,
-        devices=(device,),
-        loader_workers=0 if spec.scale == "demo" else 2,
-    )
+def _say(console: Console, sentences: Iterable[str], reservations: Iterable[str]) -> None:
+    for line in (*sentences, *(f"warning: {reservation}" for reservation in reservations)):
+        console.print(line, highlight=False)
 
 
-def _study_url(settings: Settings) -> str:
-    return settings.storage or default_url(settings.work_dir)
-
-
-def _study_is_there(settings: Settings) -> bool:
-    """Whether there is a storage to look for the study in; a server's is taken to be there."""
-    return settings.storage is not None or study_file(settings.work_dir).exists()
-
-
-def _study(plan: Plan, settings: Settings) -> Study:
-    return Study(
-        plan.experiment.name,
-        identity=plan.study_identity,
-        space=resolve(plan.experiment.space, plan.default_values),
-        seed=_SEARCH_SEED,
-        prune_from=math.ceil(_PRUNE_FROM * plan.trial(0, {}).spec.epochs),
-        url=_study_url(settings),
-    )
-
-
-def _tracked(dataset: DataSet, settings: Settings) -> tracking.DataSet:
-    counts = {name: {"pictures": s.pictures, "objects": s.objects} for name, s in dataset.splits.items()}
-    return tracking.DataSet(
-        name=dataset.name,
-        digest=dataset.digest,
-        source=str(settings.data.resolve()) if settings.data is not None else "generated",
-        profile={"classes": list(dataset.classes), **counts},
-    )
-
-
-def _viewers(settings: Settings, tracking_uri: str, study: Study | None) -> Iterator[str]:
-    shown = tracking.redact(tracking_uri)
-    if shown.startswith("http"):
-        yield f"runs:   {shown}"
-    else:
-        yield f"runs:   {_program('mlflow')} ui --backend-store-uri {shlex.quote(shown)}"
-    if study is not None:
-        storage = tracking.redact(_study_url(settings))
-        yield f"study:  {_program('optuna-dashboard')} {shlex.quote(storage)}  ({study.name})"
-
-
-def _program(name: str) -> str:
-    """How to call a program of this environment, active in the user's shell or not."""
-    is_active = sys.prefix in (os.environ.get("VIRTUAL_ENV"), os.environ.get("CONDA_PREFIX"))
-    return name if is_active else str(Path(sys.executable).with_name(name))
-
-
-def _commit() -> str | None:
-    """Commit of the working copy that this code runs from, marked when it has changes; ``None`` outside of git."""
-    root = Path(__file__).resolve().parents[2]
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError:
-        return None
-    return described.stdout.strip() or None
-
-
-@contextmanager
-def _alone(work_dir: Path, name: str) -> Iterator[None]:
-    """Refuses a second orchestrator of the same experiment in the same work folder."""
-    folder = work_dir / "experiments" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise UserError(
-                f"{name} is already running in {work_dir} ({lock.read().strip()}); wait for it, stop it, "
-                "or use another --work-dir"
-            ) from None
-        lock.seek(0)
-        lock.truncate()
-        lock.write(f"pid {os.getpid()} on {socket.gethostname()}")
-        lock.flush()
-        yield
+def _show(console: Console, figure: Path, commands: Iterable[str]) -> None:
+    for line in (f"figure: {figure}", *commands):
+        console.print(line, highlight=False, soft_wrap=True)

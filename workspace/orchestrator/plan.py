@@ -1,24 +1,21 @@
-"""From an experiment to its runs: which specs it needs."""
+"""From an experiment to its runs: which specs it needs, and in which role."""
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from workspace.datasets import DataSet
 from workspace.detectors import detector
 from workspace.errors import UserError
-from workspace.experiment import Experiment
+from workspace.experiment import Comparison, Experiment
+from workspace.orchestrator.conditions import Conditions
 from workspace.precision import Precision
-from workspace.spec import DataSpec, DeviceKind, Recipe, RunSpec, Scale
+from workspace.spec import Recipe, RunSpec
 
-Phase = Literal["baseline", "default", "search", "confirm"]
+Phase = Literal["baseline", "default", "search", "confirm", "compare", "train"]
 
 _SEARCH_SEEDS_FROM = 1000
 """Trial n trains with seed 1000 + n: never a seed of the verdict, and never the same luck twice."""
-
-_EVALUATIONS = 3
-"""Evaluations of a run, for its curve; a trial may be pruned by the intermediate ones."""
 
 _RECIPE_FIELDS = frozenset(f.name for f in dataclasses.fields(Recipe))
 _PRECISION_FIELDS = frozenset(f.name for f in dataclasses.fields(Precision))
@@ -26,33 +23,31 @@ _PRECISION_FIELDS = frozenset(f.name for f in dataclasses.fields(Precision))
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A run in its role within an experiment."""
+    """A run in its role within an experiment.
+
+    Attributes:
+        arm: that it belongs to; ``trial`` for a run that the verdict does not see.
+        name: as it is shown.
+    """
 
     spec: RunSpec
     phase: Phase
+    arm: str
+    name: str
     trial: int | None = None
 
     @property
-    def name(self) -> str:
-        if self.trial is not None:
-            return f"trial {self.trial}"
-        return f"{'tuned' if self.phase == 'confirm' else self.phase} seed {self.spec.seed}"
-
-    @property
-    def arm(self) -> str:
-        """``baseline``, ``default``, ``tuned``, or ``trial`` for a run that the verdict does not see."""
-        return {"baseline": "baseline", "default": "default", "search": "trial", "confirm": "tuned"}[self.phase]
+    def metric(self) -> str:
+        """MMDetection's key of the AP that the run is judged by."""
+        return detector(self.spec.detector).metric
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The runs of one experiment at one scale on one data set and kind of device."""
+    """The runs of one experiment under the conditions of one start."""
 
     experiment: Experiment
-    scale: Scale
-    dataset: DataSet
-    embedded: bool
-    device: DeviceKind
+    conditions: Conditions
     seeds: int
     trials: int
 
@@ -68,32 +63,45 @@ class Plan:
         if self._candidate_seeds.stop > _SEARCH_SEEDS_FROM:
             raise UserError(f"{self.seeds} seeds: those from {_SEARCH_SEEDS_FROM} on are the search's; ask for fewer")
 
+    @property
+    def name(self) -> str:
+        return self.experiment.name
+
     def baseline(self) -> list[Job]:
-        return [self._job("baseline", self.experiment.baseline, {}, seed) for seed in range(self.seeds)]
+        return [self._judged("baseline", "baseline", self.experiment.baseline, {}, seed) for seed in range(self.seeds)]
 
     def default(self) -> list[Job]:
-        return [self._job("default", self.experiment.candidate, {}, seed) for seed in self._candidate_seeds]
+        candidate = self.experiment.candidate
+        return [self._judged("default", "default", candidate, {}, seed) for seed in self._candidate_seeds]
 
     def confirm(self, changes: Mapping[str, Any]) -> list[Job]:
         """The candidate's runs with the recipe that the search found, on the verdict's seeds."""
-        return [self._job("confirm", self.experiment.candidate, changes, seed) for seed in self._candidate_seeds]
+        candidate = self.experiment.candidate
+        return [self._judged("confirm", "tuned", candidate, changes, seed) for seed in self._candidate_seeds]
 
     def trial(self, number: int, changes: Mapping[str, Any]) -> Job:
         """The run of a trial: the search's split, a seed of its own."""
-        return self._job("search", self.experiment.candidate, changes, _SEARCH_SEEDS_FROM + number, number)
+        seed = _SEARCH_SEEDS_FROM + number
+        spec = self._spec(self.experiment.candidate, changes, seed, "search")
+        return Job(spec=spec, phase="search", arm="trial", name=f"trial {number}", trial=number)
 
     @property
-    def _candidate_seeds(self) -> range:
-        return range(self.experiment.candidate_seeds_from, self.experiment.candidate_seeds_from + self.seeds)
+    def has_search(self) -> bool:
+        return bool(self.experiment.space) and self.trials > 0
+
+    @property
+    def run_count(self) -> int:
+        """Runs that the plan needs, at most."""
+        return 3 * self.seeds + self.trials if self.has_search else 2 * self.seeds
 
     @property
     def margin(self) -> float:
-        return self.experiment.efforts[self.scale].margin
+        return self.experiment.efforts[self.conditions.scale].margin
 
     @property
     def default_values(self) -> dict[str, Any]:
         """The candidate's own values of the parameters that the search changes."""
-        recipe = detector(self.experiment.detector).variant(self.scale).recipe
+        recipe = detector(self.experiment.detector).variant(self.conditions.scale).recipe
         return {
             name: getattr(recipe if name in _RECIPE_FIELDS else self.experiment.candidate, name)
             for name in self.experiment.space
@@ -105,43 +113,68 @@ class Plan:
         return {**self.trial(0, {}).spec.to_json(), "seed": _SEARCH_SEEDS_FROM}
 
     @property
-    def key(self) -> str:
-        """Names this experiment's results in a work folder: scale, data set and kind of device."""
-        return f"{self.scale}-{self.dataset.name}-{self.dataset.digest[:8]}-{self.device}"
+    def _candidate_seeds(self) -> range:
+        return range(self.experiment.candidate_seeds_from, self.experiment.candidate_seeds_from + self.seeds)
 
-    def _job(
-        self, phase: Phase, precision: Precision, changes: Mapping[str, Any], seed: int, trial: int | None = None
-    ) -> Job:
-        described = detector(self.experiment.detector)
-        variant = described.variant(self.scale)
-        recipe = dataclasses.replace(variant.recipe, **_only(changes, _RECIPE_FIELDS))
+    def _judged(self, phase: Phase, arm: str, precision: Precision, changes: Mapping[str, Any], seed: int) -> Job:
+        spec = self._spec(precision, changes, seed, "eval")
+        return Job(spec=spec, phase=phase, arm=arm, name=f"{arm} seed {seed}")
+
+    def _spec(
+        self, precision: Precision, changes: Mapping[str, Any], seed: int, evaluate: Literal["search", "eval"]
+    ) -> RunSpec:
+        default = detector(self.experiment.detector).variant(self.conditions.scale).recipe
+        recipe = dataclasses.replace(default, **_only(changes, _RECIPE_FIELDS))
         precision = dataclasses.replace(precision, **_only(changes, _PRECISION_FIELDS))
-        unknown = set(precision.fp32_islands) - set(described.islands)
-        if unknown:
-            raise UserError(
-                f"{described.name} has no FP32 island {', '.join(sorted(unknown))}: use {', '.join(described.islands)}"
-            )
-        judged_on: Literal["search", "eval"] = "search" if phase == "search" else "eval"
-        epochs = recipe.epochs_on(self.dataset.splits["train"].pictures)
-        spec = RunSpec(
-            detector=described.name,
-            scale=self.scale,
-            config_digest=described.config_digest(self.scale),
-            data=DataSpec(name=self.dataset.name, digest=self.dataset.digest, evaluate=judged_on),
-            precision=precision,
-            recipe=recipe,
-            image_size=variant.image_size if self.embedded else variant.picture_size,
-            epochs=epochs,
-            evaluations=min(epochs, _EVALUATIONS),
-            seed=seed,
-            device=self.device,
-        )
-        return Job(spec=spec, phase=phase, trial=trial)
+        return self.conditions.spec(self.experiment.detector, precision, recipe, seed=seed, evaluate=evaluate)
 
-    def steps(self, spec: RunSpec) -> int:
-        """Optimizer steps of that run."""
-        pictures = self.dataset.splits["train"].pictures * detector(spec.detector).variant(spec.scale).repeat
-        return spec.epochs * -(-pictures // spec.recipe.batch_size)
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonPlan:
+    """The runs of one comparison under the conditions of one start."""
+
+    comparison: Comparison
+    conditions: Conditions
+    seeds: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.seeds <= _SEARCH_SEEDS_FROM:
+            raise UserError(f"{self.seeds} seeds: at least 1 and at most {_SEARCH_SEEDS_FROM} are needed")
+        if len({jobs[0].spec.signature for jobs in self.arms().values()}) < len(self.comparison.arms):
+            raise UserError(
+                f"comparison {self.name}: two of its arms are the same runs at scale {self.conditions.scale}"
+            )
+        for contrast, weights in self.comparison.contrasts.items():
+            metrics = {detector(self.comparison.arms[arm].detector).metric for arm in weights}
+            if len(metrics) > 1:
+                raise UserError(f"comparison {self.name}: {contrast} mixes {' and '.join(sorted(metrics))}")
+
+    @property
+    def name(self) -> str:
+        return self.comparison.name
+
+    def arms(self) -> dict[str, list[Job]]:
+        """Each arm's runs, by seed."""
+        return {
+            name: [
+                Job(
+                    spec=self.conditions.spec(arm.detector, arm.precision, self._recipe(name), seed=seed),
+                    phase="compare",
+                    arm=name,
+                    name=f"{name} seed {seed}",
+                )
+                for seed in range(self.seeds)
+            ]
+            for name, arm in self.comparison.arms.items()
+        }
+
+    @property
+    def margin(self) -> float:
+        return self.comparison.efforts[self.conditions.scale].margin
+
+    def _recipe(self, name: str) -> Recipe:
+        arm = self.comparison.arms[name]
+        return detector(arm.detector).variant(self.conditions.scale).recipe_named(arm.recipe)
 
 
 def _only(changes: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:

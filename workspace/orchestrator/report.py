@@ -25,6 +25,13 @@ class Cost:
     trained: int
     reused: int
 
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "device_seconds": round(self.device_seconds, 1),
+            "trained": self.trained,
+            "reused": self.reused,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
@@ -57,22 +64,10 @@ class Report:
                 name: {"precision": arm.precision, "seeds": list(arm.ap), "ap": list(arm.ap.values())}
                 for name, arm in self.arms.items()
             },
-            "gaps": {
-                name: {
-                    "mean": gap.mean,
-                    "low": gap.low,
-                    "high": gap.high,
-                    "verdict": gap.verdict,
-                    "seeds_needed": gap.seeds_needed,
-                }
-                for name, gap in self.gaps.items()
-            },
+            "gaps": {name: gap_json(gap) for name, gap in self.gaps.items()},
             "best": None if self.best is None else dict(self.best),
-            "cost": {
-                "device_seconds": round(self.cost.device_seconds, 1),
-                "trained": self.cost.trained,
-                "reused": self.cost.reused,
-            },
+            "cost": self.cost.to_json(),
+            "reservations": list(self.reservations),
         }
 
     @property
@@ -118,19 +113,30 @@ def build_report(
         name: measure_gap(arms["baseline"].ap, arm.ap, plan.margin) for name, arm in arms.items() if name != "baseline"
     }
     return Report(
-        experiment=plan.experiment.name,
-        scale=plan.scale,
+        experiment=plan.name,
+        scale=plan.conditions.scale,
         metric=metric,
         margin=plan.margin,
         arms=arms,
         gaps=gaps,
         best=best,
         cost=cost,
-        reservations=_reservations([records[job.spec.signature] for arm in jobs.values() for job in arm]),
+        reservations=reservations([records[job.spec.signature] for arm in jobs.values() for job in arm]),
     )
 
 
-def _reservations(records: Sequence[RunRecord]) -> list[str]:
+def gap_json(gap: Gap) -> dict[str, Any]:
+    return {
+        "mean": gap.mean,
+        "low": gap.low,
+        "high": gap.high,
+        "verdict": gap.verdict,
+        "seeds_needed": gap.seeds_needed,
+    }
+
+
+def reservations(records: Sequence[RunRecord]) -> list[str]:
+    """Reasons for which these runs do not compare as they should: their audits, or where they were trained."""
     found = sorted({complaint for record in records for complaint in record.contradictions})
     for name in sorted({name for record in records for name in record.circumstances}):
         values = sorted({record.circumstances.get(name, "unknown") for record in records})

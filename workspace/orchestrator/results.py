@@ -1,69 +1,110 @@
 """The files that an experiment leaves: result, figure and tables, in the work folder and on MLflow's parent run."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from workspace.figures import sweep_figure
+from workspace.figures import comparison_figure, sweep_figure
 from workspace.files import write_atomically, write_json
+from workspace.gap import Gap
 from workspace.journal import JournalReader, latest
+from workspace.orchestrator.comparison import ComparisonReport
+from workspace.orchestrator.plan import Job
 from workspace.orchestrator.report import Report
 from workspace.search import Study
-from workspace.spec import RunSpec
 from workspace.tracking import Publication, Tracker
 
 
-@dataclass(frozen=True)
-class Results:
-    """Where an experiment's files are."""
-
-    json: Path
-    figure: Path
-    trials: Path
-
-
-def write_results(
-    folder: Path, report: Report, specs: Mapping[str, list[tuple[RunSpec, Path]]], tracker: Tracker, study: Study | None
-) -> Results:
-    """Writes the result, its figure and the table of trials, and publishes them.
+def write_results(folder: Path, report: Report, curves: pd.DataFrame, tracker: Tracker, study: Study | None) -> Path:
+    """Writes the result, its figure and the table of trials, and publishes them; returns the figure's path.
 
     Args:
-        folder: of this experiment at this scale, data set and kind of device.
-        specs: each arm's runs with their folders.
+        folder: of this experiment under these conditions.
+        curves: of the arms, from :func:`ap_curves`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    results = Results(folder / "result.json", folder / "figure.png", folder / "trials.csv")
     trials = trials_table(study)
     figure = sweep_figure(
         title=report.sentences[-1],
         gaps=report.gaps,
         arms={name: arm.ap for name, arm in report.arms.items()},
-        curves=ap_curves(specs, report.metric),
+        curves=curves,
         trials=trials,
     )
-    write_atomically(results.figure, lambda path: figure.savefig(path, format="png", dpi=120))
-    write_atomically(results.trials, lambda path: trials.to_csv(path, index=False))
-    write_json(results.json, report.to_json())
-    tracker.publish(
-        Publication(
-            metrics={f"gap/{name}": gap.mean for name, gap in report.gaps.items()},
-            tags={f"verdict.{name}": gap.verdict for name, gap in report.gaps.items()},
-            summary="\n\n".join(report.sentences),
-            files=(results.json, results.figure, results.trials),
-        )
+    return _publish(
+        folder,
+        tracker,
+        content=report.to_json(),
+        draw=partial(figure.savefig, format="png", dpi=120),
+        table=("trials.csv", trials),
+        metrics={f"gap/{name}": gap.mean for name, gap in report.gaps.items()},
+        tags={f"verdict.{name}": gap.verdict for name, gap in report.gaps.items()},
+        sentences=report.sentences,
     )
-    return results
 
 
-def ap_curves(specs: Mapping[str, list[tuple[RunSpec, Path]]], metric: str) -> pd.DataFrame:
-    """AP in points while training: columns ``arm``, ``seed``, ``step``, ``value``."""
+def write_comparison(folder: Path, report: ComparisonReport, tracker: Tracker) -> Path:
+    """Writes the result, its figure and the table of contrasts, and publishes them; returns the figure's path.
+
+    Args:
+        folder: of this comparison under these conditions.
+    """
+    figure = comparison_figure(
+        title=report.title,
+        contrasts=report.contrasts,
+        published={name: row.difference for name, row in report.published.items()},
+        arms={name: arm.ap for name, arm in report.arms.items() if arm.ap},
+    )
+    gaps = {name: found for name, found in report.contrasts.items() if isinstance(found, Gap)}
+    return _publish(
+        folder,
+        tracker,
+        content=report.to_json(),
+        draw=partial(figure.savefig, format="png", dpi=120),
+        table=("table.csv", pd.DataFrame(report.rows())),
+        metrics={f"contrast/{name}": found.mean for name, found in report.contrasts.items()},
+        tags={f"verdict.{name}": gap.verdict for name, gap in gaps.items()},
+        sentences=report.sentences,
+    )
+
+
+def _publish(
+    folder: Path,
+    tracker: Tracker,
+    *,
+    content: Mapping[str, Any],
+    draw: Callable[[Path], object],
+    table: tuple[str, pd.DataFrame],
+    metrics: Mapping[str, float],
+    tags: Mapping[str, str],
+    sentences: Sequence[str],
+) -> Path:
+    """Writes an experiment's files and shows them on its parent run; returns the figure's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name, rows = table
+    files = folder / "result.json", folder / "figure.png", folder / name
+    write_json(files[0], content)
+    write_atomically(files[1], draw)
+    write_atomically(files[2], lambda path: rows.to_csv(path, index=False))
+    summary = "\n\n".join(sentences)
+    tracker.publish(Publication(metrics=metrics, tags=tags, summary=summary, files=files))
+    return files[1]
+
+
+def ap_curves(arms: Mapping[str, Sequence[Job]], folders: Mapping[str, Path]) -> pd.DataFrame:
+    """AP in points while training: columns ``arm``, ``seed``, ``step``, ``value``.
+
+    Args:
+        arms: runs by arm.
+        folders: by signature.
+    """
     rows = [
-        (arm, spec.seed, event["step"], 100 * event["metrics"][metric])
-        for arm, runs in specs.items()
-        for spec, folder in runs
-        for event in latest(JournalReader(folder).read())
+        (name, job.spec.seed, event["step"], 100 * event["metrics"][job.metric])
+        for name, jobs in arms.items()
+        for job in jobs
+        for event in latest(JournalReader(folders[job.spec.signature]).read())
         if event["kind"] == "eval"
     ]
     return pd.DataFrame(rows, columns=["arm", "seed", "step", "value"])

@@ -14,13 +14,16 @@ class Settings:
 
     Attributes:
         data: COCO-format folder; ``None`` for the embedded set.
-        workers: runs trained at the same time; ``None`` for one on each device, or core.
+        weights: folder with the files of backbone weights; ``None`` to download what torch's cache lacks.
+        workers: runs trained at the same time; ``None`` for as many as the devices, or cores, are enough for.
+        devices_per_run: that share each batch of a run.
         trials, seeds: ``None`` for the experiment's own effort at this scale.
         tracking_uri, storage: of MLflow and of Optuna; ``None`` for SQLite under ``work_dir``.
     """
 
     scale: Scale = "demo"
     data: Path | None = None
+    weights: Path | None = None
     device: Literal["auto", "cpu", "cuda", "npu"] = "auto"
     workers: int | None = None
     devices_per_run: int = 1
@@ -36,5 +39,3 @@ class Settings:
                 "--scale full needs --data DIR: COCO's folder (train2017/, val2017/, annotations/), or your own with "
                 "images/ and annotations/{train,val}.json"
             )
-        if self.devices_per_run != 1:
-            raise UserError(f"--devices-per-run {self.devices_per_run}: a run trains on 1 device in this version")

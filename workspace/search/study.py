@@ -98,9 +98,8 @@ class Study:
         from workspace.search.sampler import RestartableSampler
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        question = {"identity": identity, "space": space.describe(), "seed": seed, "prune_from": prune_from}
-        digest = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
-        self.name = f"{experiment}-{digest[:8]}"
+        question = _question(identity, space, seed, prune_from)
+        self.name = _name(experiment, question)
         self.space = space
         self._url = url
         self._rdb = open_storage(url)
@@ -117,6 +116,20 @@ class Study:
                 for key, value in question.items():
                     self._study.set_user_attr(key, value)
                 self._study.enqueue_trial(dict(space.default))
+
+    @classmethod
+    def is_stored(cls, experiment: str, *, identity: Any, space: Space, seed: int, prune_from: int, url: str) -> bool:
+        """Whether the storage has the study that these arguments open; it is not made."""
+        import optuna
+
+        name = _name(experiment, _question(identity, space, seed, prune_from))
+        storage = open_storage(url)
+        try:
+            with storage_errors(url):
+                return name in optuna.get_all_study_names(storage)
+        finally:
+            storage.remove_session()
+            storage.engine.dispose()
 
     @_explained
     def ask(self) -> Trial:
@@ -250,6 +263,15 @@ class Study:
     def _id(self, number: int) -> int:
         study = self._rdb.get_study_id_from_name(self.name)
         return self._rdb.get_trial_id_from_study_id_trial_number(study, number)
+
+
+def _question(identity: Any, space: Space, seed: int, prune_from: int) -> dict[str, Any]:
+    return {"identity": identity, "space": space.describe(), "seed": seed, "prune_from": prune_from}
+
+
+def _name(experiment: str, question: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
+    return f"{experiment}-{digest[:8]}"
 
 
 def _pruner(prune_from: int) -> "BasePruner":

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-IDENTITY = ["run_name", "signature", "scale", "phase", "arm", "precision", "seed", "trial", "state"]
+IDENTITY = ["run_name", "signature", "scale", "phase", "arm", "detector", "precision", "seed", "trial", "state"]
 CURVE = ["signature", "arm", "phase", "seed", "step", "metric", "value"]
 _ORDER = ["scale", "phase", "arm", "trial", "seed", "signature"]
 _NUMBERS = ["seed", "trial"]
@@ -25,8 +25,8 @@ _INFINITY = 1.7976931348623157e308  # what MLflow's SQL store keeps for an infin
 def runs_table(uri: str, experiment: str, *, metrics: Sequence[str] = (AP, "seconds")) -> pd.DataFrame:
     """One row for each run of an experiment, the parents left out.
 
-    Columns: ``run_name, signature, scale, phase, arm, precision, seed, trial, state``, the params in alphabetical
-    order, and the last value of each of ``metrics``. AP is in points, seconds are of training.
+    Columns: ``run_name, signature, scale, phase, arm, detector, precision, seed, trial, state``, the params in
+    alphabetical order, and the last value of each of ``metrics``. AP is in points, seconds are of training.
 
     Raises:
         UserError: the store has no such experiment, or no run in it.

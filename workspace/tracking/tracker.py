@@ -34,7 +34,6 @@ _LONGEST_MESSAGE = 200
 class _Parent:
     scale: str
     data: DataSet
-    metric: str
     params: dict[str, str]
     tags: dict[str, str]
 
@@ -106,26 +105,27 @@ class Tracker:
         self._parent_id = ""
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
 
-    def start(
-        self, *, scale: str, data: DataSet, metric: str, params: Mapping[str, Any], tags: Mapping[str, Any]
-    ) -> None:
+    def start(self, *, scale: str, data: DataSet, params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
         """Begins, or goes on with, the experiment at that scale on that data.
 
         Args:
-            metric: MMDetection's key of the AP that judges the experiment.
             params: what never changes between two starts; what may (number of trials, seeds) belongs in ``tags``.
         """
-        self._parent = _Parent(scale, data, metric, _text(params), _text(tags))
+        self._parent = _Parent(scale, data, _text(params), _text(tags))
         self._thread.start()
 
-    def follow(self, spec: RunSpec, *, name: str, tags: Mapping[str, Any]) -> None:
-        """Ships the journal of that run from now on; also one that is to be continued, or was finished long ago."""
+    def follow(self, spec: RunSpec, *, name: str, metric: str, tags: Mapping[str, Any]) -> None:
+        """Ships the journal of that run from now on; also one that is to be continued, or was finished long ago.
+
+        Args:
+            metric: MMDetection's key of the AP that judges the run.
+        """
         assert self._parent is not None, "start() comes first"
         with self._changing():
             child = self._children.get(spec.signature)
             if child is None:
                 folder = run_folder(self._work_dir, spec)
-                child = _Child(spec, folder, name, {}, "running", Points(folder, self._parent.metric))
+                child = _Child(spec, folder, name, {}, "running", Points(folder, metric))
                 self._children[spec.signature] = child
             child.tags = {**child.tags, **_text(tags)}
             child.wanted = "running"

@@ -12,9 +12,10 @@ from typing import Any, Literal, Protocol
 from workspace.errors import UserError
 from workspace.execution import Ended, Executor
 from workspace.journal import Event, JournalReader, device_seconds
-from workspace.orchestrator.plan import Job, Plan
+from workspace.orchestrator.conditions import Conditions
+from workspace.orchestrator.plan import Job
 from workspace.orchestrator.runs import RunRecord, failure_reason, run_state
-from workspace.search import Study, Trial
+from workspace.search import Study
 from workspace.spec import RunSpec, run_folder
 from workspace.tracking import Tracker
 
@@ -24,6 +25,8 @@ _POLL_SECONDS = 0.2
 
 _RESTARTS = 2
 """How often a run that a signal killed is started again before it counts as failed."""
+
+KEPT = "everything else is kept, the same command tries it again"
 
 
 class Display(Protocol):
@@ -44,16 +47,20 @@ class _Active:
 
 
 @dataclass
-class Sweep:
-    """One playing of a plan.
+class Loop:
+    """One playing of an experiment's jobs, whatever the experiment asks.
 
     Attributes:
         launch: starts a run's worker on the executor, given its job id, spec, folder and device slot.
+        study: that jobs with a trial belong to.
+        keeps_going: whether the other runs of the arms are trained when one has failed, which then stands in
+            ``failures``; else that ends the playing.
         trained, reused: runs of this playing, by whether they were trained now or found finished.
         records: finished runs by signature; trials that were pruned or failed have none.
+        failures: by name of the run, why it failed and where its log is.
     """
 
-    plan: Plan
+    conditions: Conditions
     work_dir: Path
     executor: Executor
     slots: int
@@ -61,11 +68,12 @@ class Sweep:
     tracker: Tracker
     study: Study | None
     display: Display
-    metric: str
+    keeps_going: bool = False
     trained: int = 0
     reused: int = 0
     records: dict[str, RunRecord] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
     _active: dict[str, _Active] = field(default_factory=dict)
 
     def play(self, jobs: Iterator[Job]) -> None:
@@ -75,7 +83,7 @@ class Sweep:
         finished ones known.
 
         Raises:
-            UserError: a run of the verdict failed.
+            UserError: a run of an arm failed, and the loop does not keep going.
         """
         exhausted = False
         while True:
@@ -95,35 +103,12 @@ class Sweep:
             for end in ended:
                 self._end(end)
 
-    def search(self) -> Iterator[Job]:
-        """The jobs of the search: trials that were interrupted, then new ones up to the plan's number."""
-        assert self.study is not None
-        for row in self.study.trials():
-            if row.state in ("finished", "pruned", "failed") and "signature" in row.attrs:
-                # Of past starts: part of this experiment's cost, and what the tracking store missed of it is shipped.
-                job = self.plan.trial(row.number, self.study.space.decode(row.labels))
-                self.folders[job.spec.signature] = run_folder(self.work_dir, job.spec)
-                self.tracker.follow(job.spec, name=job.name, tags=self._tags(job))
-                self.tracker.settle(job.spec.signature, row.state)
-                self.reused += 1
-        for trial in self.study.resume():
-            if trial.number < self.plan.trials:
-                yield self._trial_job(trial)
-        while self._asked() < self.plan.trials:
-            yield self._trial_job(self.study.ask())
-
-    def _trial_job(self, trial: Trial) -> Job:
-        assert self.study is not None
-        job = self.plan.trial(trial.number, trial.params)
-        self.study.annotate(trial.number, signature=job.spec.signature)
-        return job
-
-    def _asked(self) -> int:
-        assert self.study is not None
-        return sum(row.state != "waiting" for row in self.study.trials())
-
-    def record(self, job: Job) -> RunRecord:
-        return self.records[job.spec.signature]
+    def recall(self, job: Job, state: Settled) -> None:
+        """A trial of a past start: part of this experiment's cost, and what the tracking store missed is shipped."""
+        self.folders[job.spec.signature] = run_folder(self.work_dir, job.spec)
+        self._track(job)
+        self.tracker.settle(job.spec.signature, state)
+        self.reused += 1
 
     def device_seconds(self) -> float:
         """Of all runs of this experiment, pruned and failed ones too, whenever they were trained."""
@@ -132,15 +117,15 @@ class Sweep:
     def _begin(self, job: Job) -> None:
         signature = job.spec.signature
         if signature in self.records:  # the default recipe won: its runs are the tuned arm's too
-            self.tracker.follow(job.spec, name=job.name, tags={"also": job.arm})
+            self.tracker.follow(job.spec, name=job.name, metric=job.metric, tags={"also": job.arm})
             self.tracker.settle(signature, "finished")
             self.display.ended(job, "finished", self.records[signature].ap)
             return
         folder = run_folder(self.work_dir, job.spec)
         self.folders[signature] = folder
-        self.tracker.follow(job.spec, name=job.name, tags=self._tags(job))
+        self._track(job)
         active = _Active(job, JournalReader(folder), slot=self._free_slot())
-        self.display.started(job, self.plan.steps(job.spec))
+        self.display.started(job, self.conditions.steps(job.spec))
         if self._follow(active):
             self._settle(active, "pruned")
         elif run_state(folder) == "finished":
@@ -151,11 +136,11 @@ class Sweep:
             self._active[signature] = active
             self.launch(signature, job.spec, folder, active.slot)
 
-    def _tags(self, job: Job) -> dict[str, Any]:
+    def _track(self, job: Job) -> None:
         tags: dict[str, Any] = {"phase": job.phase, "arm": job.arm}
         if job.trial is not None:
             tags["trial"] = job.trial
-        return tags
+        self.tracker.follow(job.spec, name=job.name, metric=job.metric, tags=tags)
 
     def _free_slot(self) -> int:
         taken = {active.slot for active in self._active.values()}
@@ -177,7 +162,7 @@ class Sweep:
         if job.trial is None or active.cancelled:
             return False
         assert self.study is not None
-        value = 100 * event["metrics"][self.metric]
+        value = 100 * event["metrics"][job.metric]
         prune = self.study.report(job.trial, event["epoch"], value)
         return prune and event["epoch"] < job.spec.epochs
 
@@ -215,7 +200,6 @@ class Sweep:
         self.tracker.settle(signature, state)
         self.display.ended(job, state, ap)
         if state == "failed" and job.trial is None:
-            raise UserError(
-                f"{job.name} failed: {reason}; its log is {self.folders[signature] / 'log.txt'}; "
-                "everything else is kept, the same command tries it again"
-            )
+            self.failures[job.name] = f"{reason}; its log is {self.folders[signature] / 'log.txt'}"
+            if not self.keeps_going:
+                raise UserError(f"{job.name} failed: {self.failures[job.name]}; {KEPT}")

@@ -1,0 +1,88 @@
+"""What all runs of an experiment have in common, and the spec of each of them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from workspace.datasets import DataSet
+from workspace.detectors import detector
+from workspace.errors import UserError
+from workspace.precision import Precision
+from workspace.spec import DataSpec, DeviceKind, Recipe, RunSpec, Scale
+
+_EVALUATIONS = 3
+"""Evaluations of a run, for its curve; a trial may be pruned by the intermediate ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """Scale, data and kind of device: equal for all runs that are to be compared.
+
+    Every run's spec is made here and nowhere else, so that runs which are the same have the same signature, whichever
+    experiment asks for them.
+
+    Attributes:
+        embedded: whether the data set is the embedded one, whose pictures are made for the demo variants' sizes.
+        devices: that each run trains on.
+    """
+
+    scale: Scale
+    dataset: DataSet
+    embedded: bool
+    device: DeviceKind
+    devices: int = 1
+
+    @property
+    def key(self) -> str:
+        """Names an experiment's results in a work folder."""
+        several = f"x{self.devices}" if self.devices > 1 else ""
+        return f"{self.scale}-{self.dataset.name}-{self.dataset.digest[:8]}-{self.device}{several}"
+
+    def spec(
+        self,
+        name: str,
+        precision: Precision,
+        recipe: Recipe,
+        *,
+        seed: int,
+        evaluate: Literal["search", "eval"] = "eval",
+    ) -> RunSpec:
+        """The run of that detector under these conditions.
+
+        Raises:
+            UserError: the detector has no such island, needs masks that the data lack, or its batch cannot be shared
+                evenly by the devices.
+        """
+        described = detector(name)
+        variant = described.variant(self.scale)
+        unknown = set(precision.fp32_islands) - set(described.islands)
+        if unknown:
+            raise UserError(
+                f"{name} has no FP32 island {', '.join(sorted(unknown))}: use {', '.join(described.islands)}"
+            )
+        if described.metric.startswith("coco/segm") and not self.dataset.has_masks:
+            raise UserError(f"{name} learns masks, and not every object of {self.dataset.name} has one")
+        if recipe.batch_size % self.devices:
+            raise UserError(
+                f"{self.devices} devices cannot share the batch of {recipe.batch_size} pictures of {name} evenly: "
+                "choose a divisor of it"
+            )
+        epochs = recipe.epochs_on(self.dataset.splits["train"].trained_on)
+        return RunSpec(
+            detector=name,
+            scale=self.scale,
+            config_digest=described.config_digest(self.scale),
+            data=DataSpec(name=self.dataset.name, digest=self.dataset.digest, evaluate=evaluate),
+            precision=precision,
+            recipe=recipe,
+            image_size=variant.image_size if self.embedded else variant.picture_size,
+            epochs=epochs,
+            evaluations=min(epochs, _EVALUATIONS),
+            seed=seed,
+            device=self.device,
+            devices=self.devices,
+        )
+
+    def steps(self, spec: RunSpec) -> int:
+        """Optimizer steps of that run."""
+        pictures = self.dataset.splits["train"].trained_on * detector(spec.detector).variant(spec.scale).repeat
+        return spec.epochs * -(-pictures // spec.recipe.batch_size)

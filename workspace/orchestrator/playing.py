@@ -1,0 +1,243 @@
+"""What every question takes to be played: conditions, workers, tracker and display around one loop."""
+
+import fcntl
+import os
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from workspace import devices, execution, tracking
+from workspace.datasets import DataSet, open_dataset
+from workspace.detectors import detector
+from workspace.errors import UserError
+from workspace.orchestrator.conditions import Conditions
+from workspace.orchestrator.display import LiveDisplay
+from workspace.orchestrator.listing import ListedRun
+from workspace.orchestrator.loop import Loop
+from workspace.orchestrator.settings import Settings
+from workspace.search import Study, default_url, study_file
+from workspace.spec import RunSpec
+from workspace.training.task import Task, train
+
+PRELOAD = ("workspace.training.run",)
+"""Imported once, by the process that workers are forked from. Not for NPUs: MMEngine's import touches the device, which
+a fork must not inherit."""
+
+
+def conditions(settings: Settings, *, trains: bool = True) -> Conditions:
+    """Those of a start.
+
+    Args:
+        trains: whether runs are to be started, or only to be planned, which needs no device.
+
+    Raises:
+        UserError: data or device cannot be used, or there are fewer devices than a run is to train on.
+    """
+    device = devices.resolve(settings.device) if trains else devices.device(devices.kind(settings.device))
+    if trains and device.kind != "cpu" and settings.devices_per_run > device.count():
+        raise UserError(
+            f"{settings.devices_per_run} devices for a run: this machine has {device.count()} {device.kind}"
+        )
+    return Conditions(
+        scale=settings.scale,
+        dataset=open_dataset(settings.data, settings.work_dir),
+        embedded=settings.data is None,
+        device=device.kind,
+        devices=settings.devices_per_run,
+    )
+
+
+def run_slots(given: Conditions, settings: Settings) -> int:
+    """Runs at the same time: as many as were asked for, else as there is room for; one where the device is not here."""
+    try:
+        return settings.workers or _groups(given)
+    except UserError:
+        return 1
+
+
+def _groups(given: Conditions) -> int:
+    """Disjoint groups of devices, or cores, that a run each can be trained on."""
+    return max(1, devices.device(given.device).count() // given.devices)
+
+
+def backbone_weights(runs: Iterable[ListedRun], settings: Settings) -> dict[str, Path]:
+    """By detector, the file on this machine that its runs begin with; fetched here, before any worker needs it.
+
+    Raises:
+        UserError: one is not to be had.
+    """
+    due = dict.fromkeys(run.job.spec.detector for run in runs if run.is_due)
+    needed = {name: weights for name in due if (weights := detector(name).variant(settings.scale).weights) is not None}
+    if not needed:
+        return {}
+    from workspace.training.weights import local_weights  # loads torch, which a demo's orchestrator does without
+
+    return {name: local_weights(weights, settings.weights) for name, weights in needed.items()}
+
+
+@contextmanager
+def playing(
+    name: str,
+    given: Conditions,
+    settings: Settings,
+    *,
+    console: Console,
+    runs: int,
+    params: Mapping[str, Any],
+    tags: Mapping[str, Any],
+    weights: Mapping[str, Path],
+    study: Study | None = None,
+    keeps_going: bool = False,
+) -> Iterator[Loop]:
+    """A loop with its workers, tracked under that name; on leaving, all that was tracked is shipped.
+
+    Args:
+        runs: that are expected.
+        params: of the tracked parent: what never changes between two starts; what may, belongs in ``tags``.
+        weights: see `backbone_weights`.
+    """
+    device = devices.device(given.device)
+    groups = _groups(given)
+    workers = run_slots(given, settings)
+    tracker = tracking.Tracker(tracking_uri(settings), name, settings.work_dir, commit=_commit())
+    tracker.start(
+        scale=given.scale,
+        data=_tracked(given.dataset, settings),
+        params={**params, "device": given.device},
+        tags=tags,
+    )
+    preload = () if given.device == "npu" else PRELOAD
+    state: tracking.State = "interrupted"
+    try:
+        with (
+            execution.LocalExecutor(workers=workers, threads=1, preload=preload) as executor,
+            LiveDisplay(console, total=runs, slots=workers) as display,
+        ):
+
+            def launch(job_id: str, spec: RunSpec, folder: Path, slot: int) -> None:
+                first = slot % groups * spec.devices
+                names = tuple(device.torch_name(first + index) for index in range(spec.devices))
+                task = _task(given.dataset, spec, folder, names, weights.get(spec.detector))
+                executor.start(job_id, train, (task,), folder / "log.txt")
+
+            loop = Loop(
+                conditions=given,
+                work_dir=settings.work_dir,
+                executor=executor,
+                slots=workers,
+                launch=launch,
+                tracker=tracker,
+                study=study,
+                display=display,
+                keeps_going=keeps_going,
+            )
+            yield loop
+        state = "failed" if loop.failures else "finished"
+    except UserError:
+        state = "failed"
+        raise
+    finally:
+        tracker.close(state)
+
+
+@contextmanager
+def alone(work_dir: Path, name: str) -> Iterator[None]:
+    """Refuses a second orchestrator of the same experiment in the same work folder."""
+    folder = work_dir / "experiments" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise UserError(
+                f"{name} is already running in {work_dir} ({lock.read().strip()}); wait for it, stop it, "
+                "or use another --work-dir"
+            ) from None
+        lock.seek(0)
+        lock.truncate()
+        lock.write(f"pid {os.getpid()} on {socket.gethostname()}")
+        lock.flush()
+        yield
+
+
+def terminal() -> Console:
+    """The terminal, or 110 columns where there is none, so that tables in a log are whole."""
+    return Console() if sys.stdout.isatty() else Console(width=110)
+
+
+def tracking_uri(settings: Settings) -> str:
+    return settings.tracking_uri or tracking.default_uri(settings.work_dir)
+
+
+def study_url(settings: Settings) -> str:
+    return settings.storage or default_url(settings.work_dir)
+
+
+def study_is_there(settings: Settings) -> bool:
+    """Whether there is a storage to look for a study in; a server's is taken to be there."""
+    return settings.storage is not None or study_file(settings.work_dir).exists()
+
+
+def viewers(settings: Settings, study: Study | None = None) -> Iterator[str]:
+    """How to look at what was tracked."""
+    shown = tracking.redact(tracking_uri(settings))
+    if shown.startswith("http"):
+        yield f"runs:   {shown}"
+    else:
+        yield f"runs:   {_program('mlflow')} ui --backend-store-uri {shlex.quote(shown)}"
+    if study is not None:
+        storage = tracking.redact(study_url(settings))
+        yield f"study:  {_program('optuna-dashboard')} {shlex.quote(storage)}  ({study.name})"
+
+
+def _task(dataset: DataSet, spec: RunSpec, folder: Path, names: tuple[str, ...], weights: Path | None) -> Task:
+    return Task(
+        spec=spec,
+        classes=dataset.classes,
+        train=dataset.splits["train"],
+        evaluate=dataset.splits[spec.data.evaluate],
+        folder=folder,
+        devices=names,
+        loader_workers=0 if spec.scale == "demo" else 2,
+        weights=weights,
+    )
+
+
+def _tracked(dataset: DataSet, settings: Settings) -> tracking.DataSet:
+    counts = {name: {"pictures": s.pictures, "objects": s.objects} for name, s in dataset.splits.items()}
+    return tracking.DataSet(
+        name=dataset.name,
+        digest=dataset.digest,
+        source=str(settings.data.resolve()) if settings.data is not None else "generated",
+        profile={"classes": list(dataset.classes), **counts},
+    )
+
+
+def _program(name: str) -> str:
+    """How to call a program of this environment, active in the user's shell or not."""
+    is_active = sys.prefix in (os.environ.get("VIRTUAL_ENV"), os.environ.get("CONDA_PREFIX"))
+    return name if is_active else str(Path(sys.executable).with_name(name))
+
+
+def _commit() -> str | None:
+    """Commit of the working copy that this code runs from, marked when it has changes; ``None`` outside of git."""
+    root = Path(__file__).resolve().parents[2]
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return None
+    return described.stdout.strip() or None

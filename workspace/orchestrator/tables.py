@@ -1,0 +1,92 @@
+"""The tables in which an answer is printed."""
+
+from rich.table import Table
+
+from workspace.gap import Effect, Gap
+from workspace.orchestrator.comparison import ComparedArm, ComparisonReport
+from workspace.orchestrator.report import Report
+
+
+def result_table(report: Report) -> Table:
+    """The arms with their AP, and each candidate's gap with its interval and verdict."""
+    table = Table(title=f"{report.experiment} ({report.scale}), {report.metric} in AP points")
+    for column in ("arm", "precision", "seeds", "AP", "gap", "90 % interval", f"verdict at {report.margin:g}"):
+        table.add_column(column, justify="left" if column in ("arm", "precision") else "right")
+    for name, arm in report.arms.items():
+        values = list(arm.ap.values())
+        gap = report.gaps.get(name)
+        cells = ("", "", "") if gap is None else (f"{gap.mean:+.2f}", _interval(gap), gap.verdict)
+        table.add_row(name, arm.precision, str(len(values)), _spread(values), *cells)
+    return table
+
+
+def comparison_tables(report: ComparisonReport) -> list[Table]:
+    """The contrasts, beside what was published; before them the arms, where a contrast is more than two of them."""
+    are_pairs = all(report.pair(name) for name in report.weights)
+    return [contrast_table(report)] if are_pairs else [arm_table(report), contrast_table(report)]
+
+
+def arm_table(report: ComparisonReport) -> Table:
+    """Each arm with what was trained and its AP."""
+    table = Table(title=f"{report.experiment} ({report.scale}), arms")
+    for column in ("arm", "detector", "precision", "recipe", "seeds", "AP"):
+        table.add_column(column, justify="right" if column in ("seeds", "AP") else "left")
+    for name, arm in report.arms.items():
+        values = list(arm.ap.values())
+        table.add_row(name, arm.detector, arm.precision, arm.recipe, str(len(values)), _spread(values))
+    return table
+
+
+def contrast_table(report: ComparisonReport) -> Table:
+    """A row for each contrast: the published figures and their difference, then ours, with interval and verdict."""
+    table = Table(title=f"{report.experiment} ({report.scale}), AP in points")
+    pairs = [pair for name in report.weights if (pair := report.pair(name))]
+    table.add_column("contrast")
+    if report.published:
+        for column in ("NPU", "zoo", "published"):
+            table.add_column(column, justify="right")
+    if pairs:
+        table.add_column(_heading([baseline for baseline, _ in pairs], "baseline"), justify="right")
+        table.add_column(_heading([candidate for _, candidate in pairs], "candidate"), justify="right")
+    for column in ("gap" if len(pairs) == len(report.weights) else "contrast", "90 % interval"):
+        table.add_column(column, justify="right")
+    table.add_column(f"verdict at {report.margin:g}")
+    for name in report.weights:
+        cells = [name]
+        if report.published:
+            row = report.published.get(name)
+            mark = " *" if report.asks_more_narrowly(name) else ""
+            cells += (
+                ["", "", ""] if row is None else [f"{row.npu:.1f}", f"{row.zoo:.1f}", f"{row.difference:+.1f}{mark}"]
+            )
+        if pairs:
+            pair = report.pair(name)
+            cells += ["", ""] if pair is None else [_mean(arm) for arm in pair]
+        found = report.contrasts.get(name)
+        if found is None:
+            cells += ["", "", "a run failed"]
+        else:
+            cells += [f"{found.mean:+.2f}", _interval(found), found.verdict if isinstance(found, Gap) else ""]
+        table.add_row(*cells)
+    return table
+
+
+def _heading(arms: list[ComparedArm], role: str) -> str:
+    """The precision of the arms in that role, where it is one."""
+    precisions = {arm.precision for arm in arms}
+    return precisions.pop().upper() if len(precisions) == 1 else role
+
+
+def _interval(found: Gap | Effect) -> str:
+    return "none" if found.low is None or found.high is None else f"{found.low:+.2f} to {found.high:+.2f}"
+
+
+def _mean(arm: ComparedArm) -> str:
+    return f"{arm.mean:.1f}" if arm.ap else ""
+
+
+def _spread(values: list[float]) -> str:
+    if not values:
+        return ""
+    spread = f" ({min(values):.1f} to {max(values):.1f})" if len(values) > 1 else ""
+    return f"{sum(values) / len(values):.1f}{spread}"
