@@ -3,11 +3,12 @@
 import dataclasses
 from pathlib import Path
 
-from workspace.datasets import DataSet, open_dataset
+from workspace.datasets import open_dataset
 from workspace.detectors import detector
 from workspace.journal import JournalReader
+from workspace.orchestrator.conditions import Conditions
 from workspace.precision import FP32, Precision
-from workspace.spec import DataSpec, RunSpec, run_folder
+from workspace.spec import run_folder
 from workspace.training.task import Task
 
 
@@ -22,7 +23,10 @@ def short_task(
 ) -> Task:
     """A run of so many epochs on the embedded data, evaluated once; runs of another ``group`` share nothing with it."""
     dataset = open_dataset(None, work_dir)
-    spec = short_spec(dataset, name=name, precision=precision, epochs=epochs, seed=seed)
+    given = Conditions(scale="demo", dataset=dataset, embedded=True, device="cpu")
+    recipe = dataclasses.replace(detector(name).demo.recipe, warmup_steps=20)
+    spec = given.spec(name, precision, recipe, seed=seed, evaluate="search")
+    spec = dataclasses.replace(spec, epochs=epochs, evaluations=1)
     return Task(
         spec=spec,
         classes=dataset.classes,
@@ -30,25 +34,6 @@ def short_task(
         evaluate=dataset.splits["search"],
         folder=run_folder(work_dir / group, spec),
         devices=("cpu",),
-    )
-
-
-def short_spec(dataset: DataSet, *, name: str, precision: Precision, epochs: int, seed: int) -> RunSpec:
-    """The spec of such a run."""
-    described = detector(name)
-    variant = described.demo
-    return RunSpec(
-        detector=name,
-        scale="demo",
-        config_digest=described.config_digest("demo"),
-        data=DataSpec(name=dataset.name, digest=dataset.digest, evaluate="search"),
-        precision=precision,
-        recipe=dataclasses.replace(variant.recipe, warmup_steps=20),
-        image_size=variant.image_size,
-        epochs=epochs,
-        evaluations=1,
-        seed=seed,
-        device="cpu",
     )
 
 

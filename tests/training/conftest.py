@@ -7,8 +7,9 @@ import pytest
 
 from workspace.datasets import DataSet, Split, open_dataset
 from workspace.detectors import detector
+from workspace.orchestrator.conditions import Conditions
 from workspace.precision import FP32, Precision
-from workspace.spec import DataSpec, RunSpec, run_folder
+from workspace.spec import run_folder
 from workspace.training.task import Task
 
 MakeTask = Callable[..., Task]
@@ -39,21 +40,9 @@ def make_task(few_shapes: DataSet, tmp_path: Path) -> MakeTask:
     def make(
         name: str = "fcos", precision: Precision = FP32, *, epochs: int = 2, seed: int = 0, work: str = "work"
     ) -> Task:
-        described = detector(name)
-        variant = described.demo
-        spec = RunSpec(
-            detector=name,
-            scale="demo",
-            config_digest=described.config_digest("demo"),
-            data=DataSpec(name=few_shapes.name, digest=few_shapes.digest, evaluate="eval"),
-            precision=precision,
-            recipe=dataclasses.replace(variant.recipe, warmup_steps=2),
-            image_size=variant.image_size,
-            epochs=epochs,
-            evaluations=1,
-            seed=seed,
-            device="cpu",
-        )
+        given = Conditions(scale="demo", dataset=few_shapes, embedded=True, device="cpu")
+        recipe = dataclasses.replace(detector(name).demo.recipe, warmup_steps=2)
+        spec = dataclasses.replace(given.spec(name, precision, recipe, seed=seed), epochs=epochs, evaluations=1)
         return Task(
             spec=spec,
             classes=few_shapes.classes,
