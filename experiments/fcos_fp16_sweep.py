@@ -10,27 +10,14 @@ Baseline: the same recipe in strict FP32.  Cost: about 9 minutes at demo scale o
 from workspace.cli import main
 from workspace.experiment import Effort, Experiment
 from workspace.precision import FP32, LossScale, Precision
-from workspace.search.space import choice, times
+from workspace.search.spaces import fp16_recipe
 
 EXPERIMENT = Experiment(
     name="fcos_fp16_sweep",
     detector="fcos",
     baseline=FP32,
     candidate=Precision(name="fp16", loss_scale=LossScale()),
-    space={
-        "loss_scale": choice(
-            {
-                "dynamic 2^16": LossScale(),
-                "dynamic 2^16, grows every 100": LossScale(growth_interval=100),
-                "static 512": LossScale(policy="static", init=512.0),
-            }
-        ),
-        "lr": times(1 / 3, 3),
-        "warmup_steps": times(1 / 2, 4),
-        "clip_norm": choice({"none": None, "1": 1.0, "10": 10.0, "35": 35.0}),
-        "weight_decay": times(1 / 10, 10),
-        "fp32_islands": choice({"none": (), "loss": ("loss",), "predictors": ("predictors",), "head": ("head",)}),
-    },
+    space=fp16_recipe("loss", "predictors", "head"),
     efforts={"demo": Effort(seeds=2, trials=4, margin=1.0), "full": Effort(seeds=5, trials=24, margin=0.2)},
 )
 

@@ -30,6 +30,7 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
 GREY = "#7F7F7F"
 _ARMS = {"baseline": BLACK, "default": VERMILION, "tuned": BLUE}
 _OTHER_ARMS = (GREEN, PURPLE, ORANGE, SKY)
+_PRECISIONS = {"fp32": BLACK, "fp16": VERMILION, "bf16": BLUE}
 _LABEL_WIDTH = 22  # characters a line of an arm's name
 _MANY = 1000  # further seeds; beyond it the number itself tells nothing
 
@@ -68,9 +69,8 @@ def contrast_intervals(
         ax.axvspan(-margin, 0, color=GREY, alpha=0.15, linewidth=0, label=f"within the margin of {margin:g} AP")
         ax.axvline(-margin, color=GREY, linewidth=0.8, linestyle="--")
     ax.axvline(0, color=BLACK, linewidth=0.8)
-    colours = _arm_colours(contrasts)
     for row, (name, found) in enumerate(contrasts.items()):
-        colour = colours[name]
+        colour = _ARMS.get(name, BLUE)
         if found.low is not None and found.high is not None:
             ax.hlines(row, found.low, found.high, color=colour, linewidth=2)
         ax.plot(found.mean, row, "o", color=colour, markerfacecolor="white" if found.method == "none" else colour)
@@ -96,16 +96,22 @@ def contrast_intervals(
 
 
 def seed_points(
-    ax: Axes, arms: Mapping[str, Mapping[int, float]], ylabel: str = "AP (points)", *, joined: bool = True
+    ax: Axes,
+    arms: Mapping[str, Mapping[int, float]],
+    ylabel: str = "AP (points)",
+    *,
+    colours: Mapping[str, str] | None = None,
+    joined: bool = True,
 ) -> Axes:
     """Each seed's final AP by arm, the arm's mean as a bar.
 
     Args:
         arms: AP in points by seed, by arm, drawn from left to right; at least one seed an arm.
         ylabel: metric with unit.
+        colours: by arm; ``None`` gives each arm its own.
         joined: draws a thin line between one seed's runs in neighbouring arms.
     """
-    colours = _arm_colours(arms)
+    colours = colours or _arm_colours(arms)
     seeds = sorted({seed for arm in arms.values() for seed in arm})
     # The same place within each arm, so that a line's slope is a seed's own gap.
     offset = dict(zip(seeds, np.linspace(-0.18, 0.18, len(seeds)) if len(seeds) > 1 else [0.0], strict=True))
@@ -271,6 +277,7 @@ def comparison_figure(
     contrasts: Mapping[str, Gap | Effect],
     published: Mapping[str, float],
     arms: Mapping[str, Mapping[int, float]],
+    precisions: Mapping[str, str],
 ) -> Figure:
     """The figure of a comparison: its contrasts, beside what was published of them, above each arm's seeds.
 
@@ -278,6 +285,7 @@ def comparison_figure(
         title: one line.
         contrasts, published: as for :func:`contrast_intervals`.
         arms: as for :func:`seed_points`.
+        precisions: name by arm; they colour the arms.
 
     Returns:
         A figure 12 inches wide that belongs to no GUI; save it with ``figure.savefig``.
@@ -287,7 +295,8 @@ def comparison_figure(
     contrasts_ax, seeds_ax = figure.subplots(2, 1, height_ratios=heights)
     contrast_intervals(contrasts_ax, contrasts, published)
     if arms:
-        seed_points(seeds_ax, arms, ylabel="AP after training (points)", joined=False)
+        colours = {name: _PRECISIONS[precision] for name, precision in precisions.items()}
+        seed_points(seeds_ax, arms, ylabel="AP after training (points)", colours=colours, joined=False)
     else:
         _say_nothing_drawn(seeds_ax, "no run finished")
     figure.suptitle("\n".join(textwrap.wrap(title, 120)))

@@ -28,7 +28,8 @@ def train(task: Task) -> None:
     metric = detector(task.spec.detector).metric
     journal = JournalWriter(task.folder)
     journal.write("start", step=done * STEPS_PER_EPOCH, epoch=done)
-    if task.spec.recipe.clip_norm == 1.0 and task.spec.data.evaluate == "search":
+    diverges = task.folder.parents[1] / "diverges" / task.spec.signature  # a file by which a test asks for it
+    if diverges.exists() or (task.spec.recipe.clip_norm == 1.0 and task.spec.data.evaluate == "search"):
         journal.write("end", status="failed", reason="the formula diverged")
         raise SystemExit(1)
     ap = 0.0

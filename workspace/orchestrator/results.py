@@ -56,6 +56,7 @@ def write_comparison(folder: Path, report: ComparisonReport, tracker: Tracker) -
         contrasts=report.contrasts,
         published={name: row.difference for name, row in report.published.items()},
         arms={name: arm.ap for name, arm in report.arms.items() if arm.ap},
+        precisions={name: arm.precision for name, arm in report.arms.items()},
     )
     gaps = {name: found for name, found in report.contrasts.items() if isinstance(found, Gap)}
     return _publish(
