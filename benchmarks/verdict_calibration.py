@@ -18,6 +18,8 @@ STUDIES = 10_000
 SEEDS = (2, 3, 4, 5, 6, 8, 10)
 SDS = ((0.5, 0.5), (1.0, 1.0), (1.0, 2.0), (2.0, 1.0), (0.2, 1.0))
 CORRELATIONS = (-0.3, 0.0, 0.3, 0.6, 0.9)
+MAIN_EFFECT = (-0.5, -0.5, 0.5, 0.5)
+FOUR_SDS = ((1.0, 1.0, 1.0, 1.0), (0.5, 1.0, 2.0, 1.0))
 
 
 def main() -> None:
@@ -62,6 +64,36 @@ def main() -> None:
             (["again on twice the seeds, where undecided"], [either for _, either in looks]),
         ],
     )
+    print("\n## Main effect of a 2x2 design: the interval lies above the truth\n")
+    table(
+        ["sds of the arms", "correlation, within"],
+        [
+            ([", ".join(map(str, sds)), f"{rho}, {within}"], [main_effect(sds, rho, seeds, within) for seeds in SEEDS])
+            for sds in FOUR_SDS
+            for rho in (0.0, 0.3, 0.6)
+            for within in ("all", "sign")
+        ],
+    )
+
+
+def main_effect(sds: tuple[float, ...], correlation: float, seeds: int, within: str) -> float:
+    """Share of studies whose interval lies above a main effect of zero.
+
+    Args:
+        within: ``all`` arms share a part of their luck with a seed, or those of one ``sign`` of weight do.
+    """
+    rng = np.random.default_rng(0)
+    luck = rng.standard_normal((2, STUDIES, seeds))
+    arms = [
+        sd
+        * (
+            np.sqrt(correlation) * luck[int(within == "sign" and weight > 0)]
+            + np.sqrt(1 - correlation) * rng.standard_normal((STUDIES, seeds))
+        )
+        for sd, weight in zip(sds, MAIN_EFFECT, strict=True)
+    ]
+    low, _ = contrast(arms, MAIN_EFFECT, same_seeds=True).interval()
+    return float((low > 0).mean())
 
 
 def simulate(
