@@ -27,7 +27,7 @@ _LOADERS = 2  # processes that load pictures for an accelerator
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--model", help="Which verified model it is; a run's own model.pth knows.")
 @click.option("--scale", type=click.Choice(["demo", "full"]), help="Of --model. [default: full]")
 @click.option("--data", type=click.Path(path_type=Path), help="COCO-format folder. [default: the embedded set]")

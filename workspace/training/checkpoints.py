@@ -77,10 +77,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Reads ``model.pth`` of a run, or a checkpoint of MMDetection (2 or 3).
 
     Raises:
-        UserError: it cannot be read, holds no weights, or would need more than the safe types.
+        UserError: it is damaged, holds no weights, or asks for more than the safe types.
+        OSError: it cannot be read.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
     with safe_globals(_SAFE_TYPES):
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
