@@ -26,6 +26,10 @@ class Exported:
         }
         return {arm: found[arm] for arm in arms or found if arm in found}
 
+    def mean_ap(self, arm: str) -> float:
+        """Of that arm's seeds."""
+        return float(self.runs.loc[self.runs["arm"] == arm, "AP"].mean())
+
     def gaps(
         self, margin: float, baseline: str = "baseline", candidates: tuple[str, ...] = ("default", "tuned")
     ) -> Mapping[str, Gap]:
