@@ -11,12 +11,13 @@ from typing import Any
 
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
+from mmengine.model import BaseModel
 
 from workspace import devices
 from workspace.detectors import detector
 from workspace.errors import UserError
 from workspace.precision import FP32, Precision
-from workspace.precision.arithmetic import arithmetic
+from workspace.precision.arithmetic import Arithmetic, arithmetic
 from workspace.training import data, metric, modules  # noqa: F401  registers what configurations name
 from workspace.training.checkpoints import Checkpoint
 from workspace.training.config import build_config
@@ -70,8 +71,8 @@ def evaluate(checkpoint: Checkpoint, task: Task, precision: Precision = FP32) ->
             warnings.simplefilter("ignore", UserWarning)
             runner: RunRunner = RunRunner.from_cfg(cfg)
             checkpoint.load_into(runner.model)
-            with arithmetic(precision, task.devices[0]).forward():
-                metrics = runner.val()
+            _compute_in(runner.model, arithmetic(precision, task.devices[0]))
+            metrics = runner.val()
         kind = detector(task.spec.detector).metric.removeprefix("coco/").removesuffix("_mAP")
         detections = json.loads(found.with_name(f"{found.name}.{kind}.json").read_bytes())
     if kind == "segm":
@@ -93,6 +94,17 @@ def _config(task: Task, found: Path) -> Config:
     cfg.default_hooks = dict(logger=None, checkpoint=None, param_scheduler=None, sampler_seed=None)
     cfg.log_level = "WARNING"
     return cfg
+
+
+def _compute_in(model: BaseModel, chosen: Arithmetic) -> None:
+    """From within the evaluation's step: around it MMEngine's loop switches autocast off."""
+    step = model.val_step
+
+    def in_precision(batch: Any) -> Any:
+        with chosen.forward():
+            return step(batch)
+
+    model.val_step = in_precision
 
 
 def _by_class(metrics: Mapping[str, float], classes: tuple[str, ...]) -> dict[str, dict[str, float]]:

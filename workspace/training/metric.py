@@ -47,32 +47,34 @@ class UnroundedCocoMetric(FasterCocoMetric):  # type: ignore[misc]
 
 @METRICS.register_module()
 class DetailedCocoMetric(UnroundedCocoMetric):
-    """All twelve figures, and the six of AP for each class under ``{metric}_{figure}/{class}``.
+    """All twelve figures, and the six of AP for each class under ``{metric}_{figure}/{class}``; -1 for nothing to find.
 
-    A figure is -1 where there is nothing to find, as COCOeval has it.
+    They are pycocotools' under MMDetection's limits of 100, 300 and 1000 detections of a class in a picture:
+    ``mAP`` counts the best 100, its companions all. faster-coco-eval's summary counts all for ``mAP`` too.
     """
 
     def reported(self, rounded: Mapping[str, float], evaluations: Mapping[str, COCOeval_faster]) -> dict[str, float]:
         metrics = dict(super().reported(rounded, evaluations))
         for kind, evaluation in evaluations.items():
-            for name, value in zip((*_AP_FIGURES, *_AR_FIGURES), evaluation.stats, strict=True):
-                metrics[f"{kind}_{name}"] = float(value)
-            classes = [self._coco_api.cats[key]["name"] for key in self.cat_ids]
-            for index, category in enumerate(classes):
-                for name, value in class_figures(evaluation.eval["precision"][:, :, index]).items():
-                    metrics[f"{kind}_{name}/{category}"] = value
+            precision = evaluation.eval["precision"]
+            figures = ap_figures(precision) | dict(zip(_AR_FIGURES, map(float, evaluation.stats[6:]), strict=True))
+            metrics |= {f"{kind}_{name}": value for name, value in figures.items()}
+            for index, key in enumerate(evaluation.params.catIds):
+                category = self._coco_api.cats[key]["name"]
+                of_class = ap_figures(precision[:, :, [index]])
+                metrics |= {f"{kind}_{name}/{category}": value for name, value in of_class.items()}
         return metrics
 
 
-def class_figures(precision: NDArray[np.float64]) -> dict[str, float]:
-    """The six AP figures of one class.
+def ap_figures(precision: NDArray[np.float64]) -> dict[str, float]:
+    """The six figures of AP, by MMDetection's names.
 
     Args:
-        precision: (IoU thresholds, recalls, areas, numbers of detections), as ``COCOeval.eval["precision"]`` of that
-            class: thresholds from 0.5 in steps of 0.05, areas all, small, medium and large.
+        precision: as ``COCOeval.eval["precision"]``, (IoU thresholds, recalls, classes, areas, limits of detections):
+            thresholds from 0.5 in steps of 0.05; areas all, small, medium, large; limits rising. -1 where undefined.
     """
-    most = precision[..., -1]
-    parts = (most[..., 0], most[0, :, 0], most[5, :, 0], *(most[..., area] for area in (1, 2, 3)))
+    best, every = precision[..., 0], precision[..., -1]
+    parts = (best[..., 0], every[0, ..., 0], every[5, ..., 0], *(every[..., area] for area in (1, 2, 3)))
     return {
         name: float(part[part > -1].mean()) if (part > -1).any() else -1.0
         for name, part in zip(_AP_FIGURES, parts, strict=True)
