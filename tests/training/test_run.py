@@ -12,6 +12,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from workspace.detectors import DETECTORS
 from workspace.errors import UserError
 from workspace.journal import JournalReader, latest
 from workspace.precision import FP32, LossScale, Precision
@@ -57,9 +58,9 @@ def stop_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "build_runner", stopping)
 
 
-@pytest.mark.parametrize("detector", ["fcos", "ssdlite"])
+@pytest.mark.parametrize("detector", DETECTORS)
 def test_fp32_losses_are_those_of_a_plain_runner(detector: str, make_task: MakeTask, tmp_path: Path) -> None:
-    task = make_task(detector, epochs=7)
+    task = make_task(detector, epochs=5)
     run.train(task)
 
     seen: list[float] = []
@@ -81,7 +82,7 @@ def test_fp32_losses_are_those_of_a_plain_runner(detector: str, make_task: MakeT
     plain = Runner.from_cfg(cfg)
     plain.register_hook(Collect())
     plain.train()
-    assert len(seen) >= 20
+    assert len(seen) >= 10
     assert losses(task.folder) == seen
 
 
