@@ -5,12 +5,10 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from small_plan import finish, plan
 
 from workspace.detectors import BackboneWeights, detector
 from workspace.errors import UserError
 from workspace.orchestrator import Settings, playing
-from workspace.orchestrator.listing import list_experiment
 from workspace.orchestrator.playing import backbone_weights
 
 CONTENT = b"weights"
@@ -18,32 +16,22 @@ FILE = f"small-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"
 FULL = Settings(scale="full", data=Path("data"))
 
 
-@pytest.fixture
-def small_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """FCOS as if its backbone's file were seven bytes long."""
+def test_each_detector_s_file_is_looked_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fcos = detector("fcos")
     weights = BackboneWeights(urls=(f"http://127.0.0.1:9/{FILE}",))
-    changed = dataclasses.replace(fcos, full=dataclasses.replace(fcos.full, weights=weights))
-    monkeypatch.setattr(playing, "detector", {"fcos": changed}.__getitem__)
-
-
-@pytest.mark.usefixtures("small_weights")
-def test_they_are_looked_up_when_a_run_is_due(tmp_path: Path) -> None:
-    listed = list_experiment(plan(scale="full", embedded=False), tmp_path, None)
+    small = dataclasses.replace(fcos, full=dataclasses.replace(fcos.full, weights=weights))
+    monkeypatch.setattr(playing, "detector", {"fcos": small, "ssdlite": detector("ssdlite")}.__getitem__)
     settings = dataclasses.replace(FULL, weights=tmp_path)
+    names = ["fcos", "ssdlite", "fcos"]
     with pytest.raises(UserError, match=f"there is no {FILE} in it"):
-        backbone_weights(listed, settings)
+        backbone_weights(names, settings)
     (tmp_path / FILE).write_bytes(CONTENT)
-    assert backbone_weights(listed, settings) == {"fcos": tmp_path / FILE}
+    assert backbone_weights(names, settings) == {"fcos": tmp_path / FILE}
 
 
-@pytest.mark.usefixtures("small_weights")
-def test_finished_runs_need_none(tmp_path: Path) -> None:
-    full = plan(scale="full", embedded=False, trials=0)
-    for job in (*full.baseline(), *full.default()):
-        finish(tmp_path, job.spec)
-    assert backbone_weights(list_experiment(full, tmp_path, None), FULL) == {}
+def test_nothing_is_asked_for_when_nothing_is_to_be_trained() -> None:
+    assert backbone_weights([], dataclasses.replace(FULL, weights=Path("nowhere"))) == {}
 
 
-def test_demos_start_from_nothing(tmp_path: Path) -> None:
-    assert backbone_weights(list_experiment(plan(), tmp_path, None), Settings()) == {}
+def test_demos_start_from_nothing() -> None:
+    assert backbone_weights(["fcos", "ssd300"], Settings(weights=Path("nowhere"))) == {}
