@@ -181,7 +181,7 @@ def test_mmdetections_need_the_models_name(
     path = tmp_path / "epoch_12.pth"
     torch.save(stored, path)
     assert "say with --model" in wrong(path)
-    assert "weights differ" in wrong(path, "--model", "retinanet", "--scale", "demo")
+    assert "not the weights of this RetinaNet" in wrong(path, "--model", "retinanet", "--scale", "demo")
     assert "no detector named 'yolo'" in wrong(path, "--model", "yolo")
     told = tested(path, "--model", "fcos", "--scale", "demo", "--split", "search").stdout
     assert told.startswith("fcos, demo, on 10 pictures of circle-and-2-more (search)")

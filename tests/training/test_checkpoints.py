@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 import torch
 from mmdet.apis import inference_detector, init_detector
+from mmdet.registry import MODELS
+from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 from torch import nn
 
+from workspace.detectors import DETECTORS, detector
 from workspace.errors import UserError
-from workspace.training.checkpoints import read_checkpoint
+from workspace.training.checkpoints import Checkpoint, read_checkpoint
 from workspace.training.config import build_config
 from workspace.training.evaluation import evaluate
 from workspace.training.task import Task
@@ -160,9 +163,7 @@ def test_classes_of_mmdetection_2_and_3(tmp_path: Path, meta: Any, classes: tupl
 def test_weights_of_another_model(tmp_path: Path) -> None:
     torch.save({"state_dict": nn.Linear(2, 3).state_dict()}, tmp_path / "x.pth")
     checkpoint = read_checkpoint(tmp_path / "x.pth")
-    with pytest.raises(
-        UserError, match=r"1 of the model's 2 weights differ, the first is weight: \[3, 2\] in the file"
-    ):
+    with pytest.raises(UserError, match=r"not the weights of this Linear \(size mismatch for weight: .*\[3, 2\]"):
         checkpoint.load_into(nn.Linear(4, 3))
 
 
@@ -172,3 +173,25 @@ def test_classes_must_be_the_datas(crowded_run: CrowdedRun) -> None:
     for classes, said in ((("circle", "square", "star"), "trained for 3 classes"), (None, "does not name")):
         with pytest.raises(UserError, match=said):
             evaluate(dataclasses.replace(checkpoint, classes=classes), task)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_the_zoos_weights_fit(name: str, tmp_path: Path) -> None:
+    """A full model of ours has the parameters of MMDetection's own, name by name."""
+    (tmp_path / "zoo.py").write_text(f"_base_ = 'mmdet::{detector(name).zoo.config}'\n")
+    register_all_modules()
+    ours, theirs = (
+        MODELS.build(Config.fromfile(path).model) for path in (detector(name).config_path("full"), tmp_path / "zoo.py")
+    )
+    Checkpoint(path=tmp_path, weights=theirs.state_dict(), classes=None, spec=None).load_into(ours)
+    for key, value in ours.state_dict().items():
+        np.testing.assert_array_equal(value, theirs.state_dict()[key])
+
+
+def test_weights_under_the_names_of_mmdetection_2(crowded_run: CrowdedRun) -> None:
+    task = crowded_run("fcos")
+    checkpoint = read_checkpoint(task.folder / "model.pth")
+    old = {key.replace("bbox_head.conv_", "bbox_head.fcos_"): value for key, value in checkpoint.weights.items()}
+    assert old.keys() != checkpoint.weights.keys()
+    found = evaluate(dataclasses.replace(checkpoint, weights=old), task)
+    assert found.detections == evaluate(checkpoint, task).detections

@@ -23,6 +23,7 @@ from workspace.errors import UserError
 from workspace.spec import RunSpec
 
 _SPEC_FILE = "spec.json"  # beside a model.pth of ours
+_LONGEST = 160  # characters of torch's account of what does not fit
 
 
 def _attribute(owner: object, name: object) -> Any:
@@ -59,18 +60,19 @@ class Checkpoint:
     spec: RunSpec | None
 
     def load_into(self, model: nn.Module) -> None:
-        """Loads the weights. Raises UserError when they are not exactly this model's."""
-        own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-        found = {name: tuple(tensor.shape) for name, tensor in self.weights.items()}
-        differing = [name for name in {**own, **found} if own.get(name) != found.get(name)]
-        if differing:
-            name = differing[0]
+        """Loads the weights, also under names of earlier versions of MMDetection that its modules know.
+
+        Raises:
+            UserError: they are not exactly this model's.
+        """
+        try:
+            model.load_state_dict(self.weights)
+        except RuntimeError as error:
+            first = str(error).splitlines()[1].strip()
+            told = first if len(first) <= _LONGEST else f"{first[:_LONGEST]}..."
             raise UserError(
-                f"{self.path}: {len(differing)} of the model's {len(own)} weights differ, the first is {name}: "
-                f"{_shape(found.get(name))} in the file, {_shape(own.get(name))} in the model; is it another model or "
-                "scale?"
-            )
-        model.load_state_dict(self.weights)
+                f"{self.path}: not the weights of this {type(model).__name__} ({told}); is it another model or scale?"
+            ) from None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -121,7 +123,3 @@ def _spec(path: Path, meta: Mapping[str, Any]) -> RunSpec | None:
         return RunSpec.from_json(json.loads(beside.read_text())) if beside.is_file() else None
     except (ValueError, LookupError, TypeError):  # of another version of this project
         return None
-
-
-def _shape(shape: tuple[int, ...] | None) -> str:
-    return "none" if shape is None else str(list(shape))
