@@ -51,8 +51,12 @@ def build_config(task: Task) -> Config:
     cfg.val_evaluator = dict(type="UnroundedCocoMetric", ann_file=str(task.evaluate.annotations), metric=metric)
     cfg.train_cfg = dict(by_epoch=True, max_epochs=spec.epochs, val_interval=-(-spec.epochs // spec.evaluations))
     cfg.val_cfg = dict(type="ValLoop")
-    for unused in ("test_dataloader", "test_evaluator", "test_cfg", "auto_scale_lr"):
-        cfg.pop(unused, None)
+    # For MMDetection's own tools, on which the stored weights and this configuration load.
+    plain = {key: value for key, value in evaluate.items() if key != "cache_mib"} | {"type": "CocoDataset"}
+    cfg.test_dataloader = {**cfg.val_dataloader, "dataset": plain}
+    cfg.test_evaluator = {**cfg.val_evaluator, "type": "CocoMetric"}
+    cfg.test_cfg = dict(type="TestLoop")
+    cfg.pop("auto_scale_lr", None)
 
     cfg.optim_wrapper = _optim_wrapper(cfg.optim_wrapper, spec, task.devices[0])
     cfg.param_scheduler = _schedulers(spec.recipe, spec.epochs)

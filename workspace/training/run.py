@@ -80,7 +80,7 @@ def _train(task: Task, journal: JournalWriter) -> None:
     for hook in (EpochSeedHook(), audit, observer, CheckpointHook(journal)):
         runner.register_hook(hook)
     runner.train()
-    runner.save_model(config)
+    runner.save_model(config, spec)
     write_json(
         task.folder / RESULT,
         {

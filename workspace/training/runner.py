@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from workspace.files import write_atomically
+from workspace.spec import RunSpec
 
 CHECKPOINT = "checkpoint.pth"
 MODEL = "model.pth"
@@ -60,16 +61,18 @@ class RunRunner(Runner):  # type: ignore[misc]
         }
         _save(state, self.run_folder / CHECKPOINT)
 
-    def save_model(self, config: str) -> None:
+    def save_model(self, config: str, spec: RunSpec) -> None:
         """Stores the trained weights as MMDetection reads them.
 
         Args:
             config: the configuration as text, from which MMDetection rebuilds the model.
+            spec: from which `python -m workspace test` does.
         """
         meta = {
             "epoch": self.epoch,
             "iter": self.iter,
             "cfg": config,
+            "spec": spec.to_json(),
             "dataset_meta": dict(self.train_dataloader.dataset.metainfo),
             "mmengine_version": mmengine.__version__,
             "mmdet_version": mmdet.__version__,
