@@ -43,6 +43,7 @@ OWNERS = {
     "ninja": {"precision"},
     "optuna": {"search"},
     "pandas": {"tracking", "figures", "exported", "orchestrator"},
+    "pydantic": {"commands"},
     "pycocotools": {"datasets", "training"},
     "requests": {"tracking"},
     "rich": {"cli", "commands", "orchestrator"},

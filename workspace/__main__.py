@@ -6,6 +6,7 @@ from workspace.cli import start
 from workspace.commands.data import data
 from workspace.commands.export import export
 from workspace.commands.test import test
+from workspace.commands.train import train
 
 
 @click.group()
@@ -13,7 +14,7 @@ def commands() -> None:
     """Measure, search and judge the accuracy cost of FP16 mixed precision in MMDetection models on Ascend NPUs."""
 
 
-for command in (data, export, test):
+for command in (data, export, test, train):
     commands.add_command(command)
 
 if __name__ == "__main__":

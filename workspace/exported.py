@@ -22,7 +22,8 @@ class Exported:
     def ap(self, *arms: str) -> dict[str, dict[int, float]]:
         """AP in points by seed, of those arms that the experiment has, in the order asked for; all without any."""
         found = {
-            str(arm): group.set_index("seed")["AP"].to_dict() for arm, group in self.runs.groupby("arm", sort=False)
+            str(arm): dict(zip(group["seed"].astype(int), group["AP"], strict=True))
+            for arm, group in self.runs.groupby("arm", sort=False)
         }
         return {arm: found[arm] for arm in arms or found if arm in found}
 

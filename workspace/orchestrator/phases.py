@@ -16,7 +16,7 @@ from workspace.orchestrator.comparison import build_comparison
 from workspace.orchestrator.conditions import Conditions
 from workspace.orchestrator.cost import Costs
 from workspace.orchestrator.display import print_plan
-from workspace.orchestrator.listing import list_comparison, list_experiment
+from workspace.orchestrator.listing import ListedRun, list_comparison, list_experiment
 from workspace.orchestrator.loop import KEPT, Loop
 from workspace.orchestrator.plan import ComparisonPlan, Job, Plan
 from workspace.orchestrator.playing import (
@@ -106,7 +106,7 @@ def _play_experiment(plan: Plan, settings: Settings, console: Console, json_file
             "recipe": plan.default()[0].spec.config_digest,
         },
         tags={"seeds": plan.seeds, "trials": plan.trials if study else 0},
-        weights=backbone_weights(list_experiment(plan, settings.work_dir, study), settings),
+        weights=backbone_weights(_due(list_experiment(plan, settings.work_dir, study)), settings),
     ) as loop:
         report, arms = _phases(plan, loop, study)
         curves = ap_curves(arms, loop.folders)
@@ -148,7 +148,7 @@ def _play_comparison(plan: ComparisonPlan, settings: Settings, console: Console,
         runs=len(jobs),
         params={"margin": plan.margin, "arms": ", ".join(arms)},
         tags={"seeds": plan.seeds},
-        weights=backbone_weights(list_comparison(plan, settings.work_dir), settings),
+        weights=backbone_weights(_due(list_comparison(plan, settings.work_dir)), settings),
         keeps_going=True,
     ) as loop:
         loop.play(iter(jobs))
@@ -163,6 +163,11 @@ def _play_comparison(plan: ComparisonPlan, settings: Settings, console: Console,
     if report.failures:
         failed = "; ".join(f"{name}: {reason}" for name, reason in report.failures.items())
         raise UserError(f"{len(report.failures)} of {len(jobs)} runs failed: {failed}; {KEPT}")
+
+
+def _due(runs: Iterable[ListedRun]) -> list[str]:
+    """The detectors of the runs that the next start trains."""
+    return [run.job.spec.detector for run in runs if run.is_due]
 
 
 def _cost(loop: Loop) -> Cost:

@@ -19,7 +19,6 @@ from workspace.detectors import detector
 from workspace.errors import UserError
 from workspace.orchestrator.conditions import Conditions
 from workspace.orchestrator.display import LiveDisplay
-from workspace.orchestrator.listing import ListedRun
 from workspace.orchestrator.loop import Loop
 from workspace.orchestrator.settings import Settings
 from workspace.search import Study, default_url, study_file
@@ -67,14 +66,17 @@ def _groups(given: Conditions) -> int:
     return max(1, devices.device(given.device).count() // given.devices)
 
 
-def backbone_weights(runs: Iterable[ListedRun], settings: Settings) -> dict[str, Path]:
+def backbone_weights(names: Iterable[str], settings: Settings) -> dict[str, Path]:
     """By detector, the file on this machine that its runs begin with; fetched here, before any worker needs it.
+
+    Args:
+        names: of the detectors that are still to be trained.
 
     Raises:
         UserError: one is not to be had.
     """
-    due = dict.fromkeys(run.job.spec.detector for run in runs if run.is_due)
-    needed = {name: weights for name in due if (weights := detector(name).variant(settings.scale).weights) is not None}
+    variants = {name: detector(name).variant(settings.scale) for name in dict.fromkeys(names)}
+    needed = {name: variant.weights for name, variant in variants.items() if variant.weights is not None}
     if not needed:
         return {}
     from workspace.training.weights import local_weights  # loads torch, which a demo's orchestrator does without
