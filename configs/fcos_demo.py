@@ -18,5 +18,12 @@ model = dict(
         init_cfg=[],
     ),
     neck=dict(in_channels=[16, 32, 64, 128], out_channels=32, init_cfg=[]),
-    bbox_head=dict(in_channels=32, feat_channels=32, stacked_convs=2, init_cfg=[]),
+    bbox_head=dict(
+        in_channels=32,
+        feat_channels=32,
+        stacked_convs=2,
+        # The coarsest level of a small picture is one cell: a group of one channel would be a single value.
+        norm_cfg=dict(type="GN", num_groups=8, requires_grad=True),
+        init_cfg=[],
+    ),
 )

@@ -1,6 +1,6 @@
 # RetinaNet that trains from scratch in about a minute on one CPU thread: the same neck, head, assigner and losses on a
-# ResNet-18 of a quarter of the width. Nothing is frozen and BatchNorm learns, as there are no pretrained weights. Anchors
-# begin at twice the stride instead of four times: the pictures are a tenth of COCO's.
+# ResNet-18 of a quarter of the width. Nothing is frozen and BatchNorm learns, as there are no pretrained weights.
+# Anchors begin at twice the stride instead of four times: the pictures are a tenth of COCO's.
 _base_ = "./retinanet.py"
 
 model = dict(

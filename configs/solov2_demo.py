@@ -1,6 +1,6 @@
-# SOLOv2 that trains from scratch in about a minute and a half on one CPU thread: the same neck, heads, targets and losses
-# on a ResNet-18 of a quarter of the width, with grids and scales for pictures of 96 px. Nothing is frozen and BatchNorm
-# learns, as there are no pretrained weights.
+# SOLOv2 that trains from scratch in about a minute and a half on one CPU thread: the same neck, heads, targets and
+# losses on a ResNet-18 of a quarter of the width, with grids and scales for pictures of 96 px. Nothing is frozen and
+# BatchNorm learns, as there are no pretrained weights.
 _base_ = "./solov2.py"
 
 model = dict(

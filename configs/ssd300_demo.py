@@ -1,6 +1,6 @@
-# SSD300's design at 144 px, from scratch in about a minute and a half on one CPU thread: VGG-11 of an eighth of the width
-# and five levels instead of six. Pixels are brought to unit variance, as no pretrained weights expect them otherwise.
-# Anchors begin at the size of the smallest objects: smaller ones cost half the AP.
+# SSD300's design at 144 px, from scratch in about a minute and a half on one CPU thread: VGG-11 of an eighth of the
+# width and five levels instead of six. Pixels are brought to unit variance, as no pretrained weights expect them
+# otherwise. Anchors begin at the size of the smallest objects: smaller ones cost half the AP.
 _base_ = "./ssd300.py"
 
 model = dict(

@@ -1,5 +1,5 @@
-# SSD512's design at 160 px, from scratch in under two minutes on one CPU thread: VGG-11 of an eighth of the width and six
-# levels instead of seven. Pixels are brought to unit variance, as no pretrained weights expect them otherwise.
+# SSD512's design at 160 px, from scratch in under two minutes on one CPU thread: VGG-11 of an eighth of the width and
+# six levels instead of seven. Pixels are brought to unit variance, as no pretrained weights expect them otherwise.
 _base_ = "./ssd512.py"
 
 model = dict(

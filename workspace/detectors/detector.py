@@ -1,7 +1,9 @@
 """What is known of a detector: its configurations, its recipes, and what was published of it."""
 
 import hashlib
+import io
 import json
+import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -104,7 +106,8 @@ class Detector:
     def config_digest(self, scale: Scale) -> str:
         """Digest of what a run of this detector is made of.
 
-        That is its configuration files, islands and backbone weights, MMDetection's release and our own training code.
+        That is what its configuration files state, its islands and backbone weights, MMDetection's release and our own
+        training code.
         """
         variant = self.variant(scale)
         islands = {name: list(members) for name, members in self.islands.items()}
@@ -113,8 +116,15 @@ class Detector:
             made_of.append(variant.weights.file)  # the name carries the checksum
         digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
         for name in (variant.config, *variant.bases):
-            digest.update((CONFIGS / name).read_bytes())
+            digest.update(_statements((CONFIGS / name).read_text()))
         return digest.hexdigest()[:16]
+
+
+def _statements(source: str) -> bytes:
+    """What a configuration file says, its comments and layout left out: they are no change of a run."""
+    layout = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return "\n".join(token.string for token in tokens if token.type not in layout).encode()
 
 
 def mmdet_version() -> str:
