@@ -6,7 +6,7 @@ and losses, and are small enough to learn from scratch on one CPU thread in one 
 
 from collections.abc import Mapping
 
-from workspace.detectors.detector import Detector, Published, Variant, mmdet_version
+from workspace.detectors.definition import Detector, Published, Variant, mmdet_version
 from workspace.detectors.fcos import FCOS
 from workspace.detectors.retinanet import RETINANET
 from workspace.detectors.solov2 import SOLOV2

@@ -6,7 +6,7 @@ rate and another warm-up, beside the precision. ``experiments/fcos_gap_attributi
 
 import dataclasses
 
-from workspace.detectors.detector import Detector, Published, Variant
+from workspace.detectors.definition import Detector, Published, Variant
 from workspace.detectors.recipes import ONE_X, from_scratch
 from workspace.detectors.weights import RESNET50_CAFFE
 from workspace.precision import LossScale

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from workspace.detectors.detector import Detector, Published, Variant
+from workspace.detectors.definition import Detector, Published, Variant
 from workspace.detectors.recipes import ONE_X, from_scratch
 from workspace.detectors.weights import RESNET50
 from workspace.precision import LossScale

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from workspace.detectors.detector import Detector, Published, Variant
+from workspace.detectors.definition import Detector, Published, Variant
 from workspace.detectors.recipes import from_scratch
 from workspace.detectors.weights import VGG16_CAFFE
 from workspace.precision import LossScale

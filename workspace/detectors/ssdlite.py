@@ -1,6 +1,6 @@
 """SSDLite on MobileNetV2, from scratch at both scales."""
 
-from workspace.detectors.detector import Detector, Published, Variant
+from workspace.detectors.definition import Detector, Published, Variant
 from workspace.detectors.recipes import from_scratch
 from workspace.precision import LossScale
 from workspace.spec import Recipe
