@@ -48,7 +48,7 @@ def test_gaps_are_against_the_baseline(exported: Exported) -> None:
 
 def test_curves_are_of_one_metric_and_those_arms(exported: Exported) -> None:
     assert exported.curve("AP", "default")["value"].tolist() == [29.0]
-    assert exported.curve("AP", "default", "baseline")["value"].tolist() == [30.0, 29.0]
+    assert exported.curve("AP", "default", "baseline")["value"].tolist() == [29.0, 30.0]
 
 
 def test_trials_are_the_searchs_runs(exported: Exported) -> None:

@@ -39,8 +39,9 @@ class Exported:
         return {arm: measure_gap(arms[baseline], ap, margin) for arm, ap in arms.items() if arm != baseline}
 
     def curve(self, metric: str, *arms: str) -> pd.DataFrame:
-        """Points of one metric of those arms' runs."""
-        return self.curves[(self.curves["metric"] == metric) & self.curves["arm"].isin(arms)]
+        """Points of one metric of those arms' runs, arm after arm in the order asked for: figures colour them by it."""
+        chosen = self.curves[(self.curves["metric"] == metric) & self.curves["arm"].isin(arms)]
+        return chosen.sort_values("arm", key=lambda column: column.map(arms.index), kind="stable")
 
     @property
     def trials(self) -> pd.DataFrame:
