@@ -70,15 +70,15 @@ for model, gap in gaps.items():
 # %% [markdown]
 # ## Seeds and training
 #
-# Each seed's AP, and AP on the evaluation split while training. A thin line joins the two runs of one seed: runs of one
-# seed are no closer to one another than runs of two, as rounding parts them within some hundred steps.
+# Each seed's AP, and AP on the evaluation split while training. A thin line joins the two runs of one seed: whether they
+# move together is to be seen, not assumed, as rounding parts them within some hundred steps.
 
 # %%
-figure, axes = plt.subplots(2, 6, figsize=(18, 7), layout="constrained")
-for column, model in enumerate(DETECTORS):
+figure, axes = plt.subplots(3, 4, figsize=(16, 11), layout="constrained")
+for pair, model in zip(axes.reshape(6, 2), DETECTORS, strict=True):
     arms = (f"{model} fp32", f"{model} fp16")
-    seed_points(axes[0, column], tables.ap(*arms))
-    training_curves(axes[1, column], tables.curve("AP", *arms), "AP (points)")
+    seed_points(pair[0], tables.ap(*arms))
+    training_curves(pair[1], tables.curve("AP", *arms), "AP (points)")
 plt.show()
 
 # %% [markdown]
