@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from functools import partial
 
 import torch
+import torch.distributed as dist
 
 from workspace.precision.half import HalfArithmetic
 from workspace.precision.npu_autocast import cuda_as_on_npu
@@ -74,7 +75,7 @@ class HalfOnCpu(Arithmetic):
             yield
         if saturation is not None:
             # The 910A's status register is cleared here: what overflowed in the forward pass is clamped in silence.
-            self._clamped["precision/forward_clamped"] = saturation.clear()
+            self._clamped["precision/forward_clamped"] = _over_processes(saturation.clear())
 
     def backward(self) -> AbstractContextManager[object]:
         return self._half
@@ -83,7 +84,7 @@ class HalfOnCpu(Arithmetic):
         saturation = self._half.saturation
         if saturation is None:
             return
-        clamped = saturation.clear()
+        clamped = _over_processes(saturation.clear())
         self._clamped["precision/backward_clamped"] = clamped
         if clamped:
             gradient = parameters[0].grad
@@ -109,6 +110,15 @@ class Autocast(Arithmetic):
                 stack.enter_context(cuda_as_on_npu())
             stack.enter_context(torch.autocast(self._device_type, dtype=_DTYPES[self._precision.name]))
             yield
+
+
+def _over_processes(count: int) -> int:
+    """The sum over the processes of a run: all of them skip a step, or none."""
+    if not dist.is_initialized():
+        return count
+    total = torch.tensor(count)
+    dist.all_reduce(total)
+    return int(total)
 
 
 def _grad_scaler(loss_scale: LossScale, device_type: str) -> torch.amp.GradScaler:

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import is_distributed
 
 from workspace.datasets import Split
 from workspace.detectors import detector
@@ -21,6 +22,9 @@ def build_config(task: Task) -> Config:
     described = detector(spec.detector)
     cfg = Config.fromfile(described.config_path(spec.scale))
     _set_classes(cfg.model, len(task.classes))
+    weights = described.variant(spec.scale).weights
+    if weights is not None:  # by URL: where the file lies on this machine is no part of what the run is
+        cfg.model.backbone.init_cfg = dict(type="Pretrained", checkpoint=weights.urls[0])
     metric = described.metric.removeprefix("coco/").removesuffix("_mAP")
 
     train_pipeline, test_pipeline = cfg.train_pipeline, cfg.test_pipeline
@@ -75,7 +79,17 @@ def build_config(task: Task) -> Config:
     )
     cfg.visualizer = dict(type="Visualizer", vis_backends=[])
     cfg.log_processor = dict(type="LogProcessor", window_size=50, by_epoch=True)
+    if is_distributed():
+        _share(cfg, spec)
     return cfg
+
+
+def _share(cfg: Config, spec: RunSpec) -> None:
+    """Makes this process one of several that share the run; see ``docs/decisions/007-runs-on-many-devices.md``."""
+    cfg.launcher = "pytorch"
+    cfg.share_batch_norms = spec.scale == "demo"
+    cfg.train_dataloader.batch_sampler = dict(type="DealtBatches", grouped=cfg.train_dataloader.batch_sampler)
+    cfg.val_evaluator.collect_device = "gpu"  # MMEngine's word for the process group; "cpu" are files in this folder
 
 
 def _set_classes(model: ConfigDict, count: int) -> None:

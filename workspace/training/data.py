@@ -5,7 +5,6 @@ processes and on interruptions. Here every sample of every epoch has a seed of i
 after a kill, or is loaded by another number of processes, sees the same pictures to the bit.
 """
 
-import math
 import pickle
 import random
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ from mmdet.datasets import CocoDataset
 from mmengine.dataset import BaseDataset
 from mmengine.dist import get_dist_info
 from mmengine.registry import DATA_SAMPLERS, DATASETS
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import BatchSampler, Dataset, Sampler
 
 _FIXED_TRANSFORMS = ("LoadImageFromFile", "LoadAnnotations", "Resize")
 
@@ -105,16 +104,11 @@ class SeededDataset(Dataset):  # type: ignore[type-arg]
 
 @DATA_SAMPLERS.register_module()
 class EpochSampler(Sampler):  # type: ignore[type-arg]
-    """Items of a `SeededDataset` in an order drawn from (seed, epoch), dealt out to the processes of a run in turn.
-
-    As `DefaultSampler` with ``round_up``: the order is extended from its own beginning so that every process gets
-    equally many.
-    """
+    """Items of a `SeededDataset` in an order drawn from (seed, epoch), the same in every process of a run."""
 
     def __init__(self, dataset: SeededDataset, seed: int) -> None:
         self.dataset = dataset
         self._seed = seed
-        self._rank, self._world_size = get_dist_info()
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -122,13 +116,40 @@ class EpochSampler(Sampler):  # type: ignore[type-arg]
         self._epoch = epoch
 
     def __len__(self) -> int:
-        share: int = math.ceil(len(self.dataset) / self._world_size)
-        return share
+        return len(self.dataset)
 
     def __iter__(self) -> Iterator[int]:
         size = len(self.dataset)
         generator = torch.Generator().manual_seed(derive_seed(self._seed, self._epoch))
         order: Sequence[int] = torch.randperm(size, generator=generator).tolist()
-        total = len(self) * self._world_size
-        for position in range(self._rank, total, self._world_size):
-            yield self._epoch * size + order[position % size]
+        for index in order:
+            yield self._epoch * size + index
+
+
+@DATA_SAMPLERS.register_module()
+class DealtBatches(Sampler):  # type: ignore[type-arg]
+    """One process's part of each batch: the batches are formed as by a single process, and dealt out in turn.
+
+    So a step sees the same pictures however many processes share it, those of the last, smaller batch of an epoch
+    too. Where that one has fewer pictures than there are processes, some see a picture that another sees as well.
+
+    Args:
+        batch_size: pictures of a step, over all processes.
+        grouped: configuration of the batch sampler of a single process; ``None`` takes pictures as they come.
+    """
+
+    def __init__(self, sampler: EpochSampler, batch_size: int, grouped: dict[str, Any] | None) -> None:
+        self.sampler = sampler  # where MMEngine looks for ``set_epoch``
+        self._whole: BatchSampler = (
+            BatchSampler(sampler, batch_size, drop_last=False)
+            if grouped is None
+            else DATA_SAMPLERS.build(grouped, default_args=dict(sampler=sampler, batch_size=batch_size))
+        )
+        self._rank, self._world_size = get_dist_info()
+
+    def __len__(self) -> int:
+        return len(self._whole)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self._whole:
+            yield batch[self._rank :: self._world_size] or [batch[self._rank % len(batch)]]

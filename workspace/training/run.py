@@ -1,7 +1,6 @@
 """What a worker does: train the run of a `Task`, from its last checkpoint if there is one, and write its result."""
 
 import fcntl
-import traceback
 import warnings
 from contextlib import suppress
 from typing import Any
@@ -10,6 +9,7 @@ import mmcv
 import mmengine
 import torch
 from mmdet.utils import register_all_modules
+from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 
 from workspace import devices
@@ -21,7 +21,8 @@ from workspace.precision.audit import ArithmeticRecorder, Audit, contradictions
 from workspace.precision.islands import make_islands
 from workspace.training import data, metric, modules, optim_wrapper  # noqa: F401  registers what configurations name
 from workspace.training.config import build_config, island_members
-from workspace.training.hooks import CheckpointHook, EpochSeedHook, JournalHook
+from workspace.training.hooks import BufferHook, CheckpointHook, EpochSeedHook, JournalHook
+from workspace.training.processes import ProcessKilledError, on_all_devices, reason
 from workspace.training.runner import RunRunner
 from workspace.training.task import Task
 
@@ -40,7 +41,8 @@ def train(task: Task) -> None:
     Another process that trains this run, for another experiment or as what a kill has left, is waited for.
 
     Raises:
-        UserError: the audit contradicts the precision.
+        UserError: the audit contradicts the precision, or the devices cannot share the batch.
+        ProcessKilledError: one of several processes was killed.
     """
     task.folder.mkdir(parents=True, exist_ok=True)
     with (task.folder / "lock").open("w") as lock:
@@ -51,19 +53,35 @@ def train(task: Task) -> None:
             left_by_a_kill.unlink()
         journal = JournalWriter(task.folder)
         try:
-            _train(task, journal)
+            write_json(task.folder / SPEC, task.spec.to_json())
+            if len(task.devices) > 1:
+                on_all_devices(_train_together, task)
+            else:
+                _train(task, journal)
+        except ProcessKilledError:
+            raise  # as a worker that is killed: without a word in the journal, so that it is started again
         except BaseException as error:
-            reason = str(error) or "".join(traceback.format_exception_only(error)).strip()
             with suppress(OSError):  # a full disk must not hide itself
-                journal.write("end", status="failed", reason=reason.splitlines()[0])
+                journal.write("end", status="failed", reason=reason(error))
             raise
         finally:
             journal.close()
 
 
-def _train(task: Task, journal: JournalWriter) -> None:
+def _train_together(task: Task) -> None:
+    """In each of several processes; the first one alone writes."""
+    if get_rank() > 0:
+        _train(task, None)
+        return
+    journal = JournalWriter(task.folder)
+    try:
+        _train(task, journal)
+    finally:
+        journal.close()
+
+
+def _train(task: Task, journal: JournalWriter | None) -> None:
     spec = task.spec
-    write_json(task.folder / SPEC, spec.to_json())
     torch.set_num_threads(task.threads)
     device = devices.device(spec.device)
     device.check()
@@ -73,13 +91,19 @@ def _train(task: Task, journal: JournalWriter) -> None:
     judged_by = detector(spec.detector).metric
     versions = _versions()
     runner = build_runner(task)
-    config = runner.cfg.pretty_text
-    (task.folder / CONFIG).write_text(config)
     observer = JournalHook(journal, judged_by)
-    audit = AuditHook(task)
-    for hook in (EpochSeedHook(), audit, observer, CheckpointHook(journal)):
+    audit = AuditHook(task, keep=journal is not None)
+    for hook in (EpochSeedHook(), audit, observer):
         runner.register_hook(hook)
+    if runner.distributed:
+        runner.register_hook(BufferHook())
+    if journal is not None:
+        config = runner.cfg.pretty_text
+        (task.folder / CONFIG).write_text(config)
+        runner.register_hook(CheckpointHook(journal))
     runner.train()
+    if journal is None:
+        return
     runner.save_model(config, spec)
     write_json(
         task.folder / RESULT,
@@ -106,22 +130,28 @@ def build_runner(task: Task) -> RunRunner:
         # Hooks, loops and wrappers of MMEngine warn about settings that are meant as they are.
         warnings.simplefilter("ignore", UserWarning)
         runner: RunRunner = RunRunner.from_cfg(build_config(task))
-    make_islands(runner.model, island_members(task.spec), task.spec.device)
+    runner.backbone_weights = task.weights
+    make_islands(runner.plain_model, island_members(task.spec), task.spec.device)
     return runner
 
 
 class AuditHook(Hook):  # type: ignore[misc]
-    """Records the arithmetic of the first step and stops a run whose audit contradicts its precision."""
+    """Records the arithmetic of the first step and stops a run whose audit contradicts its precision.
+
+    Args:
+        keep: whether to store the audit too.
+    """
 
     priority = "VERY_LOW"
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, *, keep: bool) -> None:
         self._task = task
+        self._keep = keep
         self._recorder: ArithmeticRecorder | None = None
         self.observed: Audit = {}
 
     def before_train(self, runner: RunRunner) -> None:
-        self._recorder = ArithmeticRecorder(runner.model, island_members(self._task.spec))
+        self._recorder = ArithmeticRecorder(runner.plain_model, island_members(self._task.spec))
 
     def after_train_iter(self, runner: RunRunner, *_: Any, **__: Any) -> None:
         if self._recorder is None:
@@ -137,7 +167,8 @@ class AuditHook(Hook):  # type: ignore[misc]
         self._recorder = None
         found = contradictions(self.observed, self._task.spec.precision)
         self.observed["contradictions"] = found
-        write_json(self._task.folder / AUDIT, self.observed)
+        if self._keep:
+            write_json(self._task.folder / AUDIT, self.observed)
         if found:
             raise UserError(f"the audit contradicts precision {self._task.spec.precision.name}: {'; '.join(found)}")
 

@@ -7,12 +7,15 @@ from typing import Any
 import mmdet
 import mmengine
 import torch
-from mmengine.model import revert_sync_batchnorm
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import Runner
 from torch import nn
 
+from workspace.errors import UserError
 from workspace.files import write_atomically
 from workspace.spec import RunSpec
+from workspace.training.batch_norm import share_batch_norms
+from workspace.training.weights import load_backbone
 
 CHECKPOINT = "checkpoint.pth"
 MODEL = "model.pth"
@@ -23,11 +26,22 @@ class RunRunner(Runner):  # type: ignore[misc]
 
     MMEngine chooses the device when it is imported, and loads checkpoints by unpickling. Here a checkpoint holds
     tensors and plain values only, is loaded with ``weights_only``, and is replaced in one step.
+
+    Attributes:
+        backbone_weights: the file on this machine of what ``backbone.init_cfg`` names by its URL.
     """
+
+    backbone_weights: Path | None = None
 
     @property
     def run_folder(self) -> Path:
         return Path(self.work_dir).parent
+
+    @property
+    def plain_model(self) -> nn.Module:
+        """The model without what shares it among processes."""
+        model: nn.Module = self.model.module if is_model_wrapper(self.model) else self.model
+        return model
 
     def dump_config(self) -> None:
         """Left to the worker: formatting the configuration takes a second, and MMEngine does so four times."""
@@ -36,14 +50,36 @@ class RunRunner(Runner):  # type: ignore[misc]
         """The environment stands in the result; see `dump_config` for the configuration."""
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
-        return revert_sync_batchnorm(model.to(torch.device(self.cfg.device)))  # type: ignore[no-any-return]
+        device = torch.device(self.cfg.device)
+        if not self.distributed:
+            return revert_sync_batchnorm(model.to(device))  # type: ignore[no-any-return]
+        if self.cfg.share_batch_norms:
+            share_batch_norms(model)
+        wrapped: nn.Module = MMDistributedDataParallel(model.to(device), forward_sync_buffers=False)
+        return wrapped
+
+    def _init_model_weights(self) -> None:
+        starts_from: Any = self.cfg.model.backbone.get("init_cfg")
+        if not isinstance(starts_from, dict) or starts_from["type"] != "Pretrained":
+            super()._init_model_weights()
+            return
+        backbone: Any = self.plain_model.backbone
+        backbone.init_cfg = None  # MMEngine would download what it names
+        super()._init_model_weights()
+        if (self.run_folder / CHECKPOINT).exists():
+            return  # they are in there, trained further
+        if self.backbone_weights is None:
+            raise UserError(
+                f"this run starts from {starts_from['checkpoint']}: its task must name that file on this machine"
+            )
+        load_backbone(backbone, self.backbone_weights)
 
     def load_or_resume(self) -> None:
         path = self.run_folder / CHECKPOINT
         if not path.exists():
             return
         state = torch.load(path, map_location="cpu", weights_only=True)
-        self.model.load_state_dict(state["state_dict"])
+        self.plain_model.load_state_dict(state["state_dict"])
         self.optim_wrapper.load_state_dict(state["optimizer"])
         for scheduler, stored in zip(self.param_schedulers, state["param_schedulers"], strict=True):
             scheduler.load_state_dict(stored)
@@ -85,7 +121,7 @@ class RunRunner(Runner):  # type: ignore[misc]
         (self.run_folder / CHECKPOINT).unlink(missing_ok=True)
 
     def _weights(self) -> dict[str, torch.Tensor]:
-        return {name: tensor.cpu() for name, tensor in self.model.state_dict().items()}
+        return {name: tensor.cpu() for name, tensor in self.plain_model.state_dict().items()}
 
 
 def _save(state: dict[str, Any], path: Path) -> None:

@@ -17,6 +17,8 @@ class Task:
         devices: torch devices, e.g. ``cpu`` or ``npu:3``, one for each process of the run; ``spec.devices`` of them.
         threads: threads of one process on the CPU.
         loader_workers: processes that load pictures; 0 loads in the training process.
+        weights: file of the backbone's weights; see `workspace.training.weights.local_weights`. A run that goes on from
+            its checkpoint needs none.
     """
 
     spec: RunSpec
@@ -27,6 +29,7 @@ class Task:
     devices: tuple[str, ...]
     threads: int = 1
     loader_workers: int = 0
+    weights: Path | None = None
 
 
 def train(task: Task) -> None:
