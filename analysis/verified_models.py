@@ -14,10 +14,10 @@
 # %% [markdown]
 # # Does FP16 cost the six verified models AP, where nothing but the precision differs?
 #
-# `experiments/verified_models.py` at demo scale: small variants with the same necks, heads, assigners and losses, trained
-# from scratch on the embedded data, on a CPU whose half arithmetic models the NPU's. Both arms of a row have one
-# recipe; FP16 takes the loss scale that was published for the row. The tables are its runs, exported with
-# `python -m workspace export verified_models`.
+# `experiments/verified_models.py` at demo scale: small variants with the same necks, heads, assigners and losses,
+# trained from scratch on the embedded data, on a CPU whose half arithmetic models the NPU's. Both arms of a row have
+# one recipe; FP16 takes the loss scale that was published for the row. The tables are its runs, exported with `python
+# -m workspace export verified_models`.
 
 # %%
 import matplotlib.pyplot as plt
@@ -46,7 +46,7 @@ pd.DataFrame(
         }
         for model, published in DETECTORS.items()
     }
-).T
+).transpose()
 
 # %% [markdown]
 # The published columns are of the full models on COCO; ours are of demo variants on other pictures, so only the *gaps*
@@ -70,8 +70,8 @@ for model, gap in gaps.items():
 # %% [markdown]
 # ## Seeds and training
 #
-# Each seed's AP, and AP on the evaluation split while training. A thin line joins the two runs of one seed: whether they
-# move together is to be seen, not assumed, as rounding parts them within some hundred steps.
+# Each seed's AP, and AP on the evaluation split while training. A thin line joins the two runs of one seed: whether
+# they move together is to be seen, not assumed, as rounding parts them within some hundred steps.
 
 # %%
 figure, axes = plt.subplots(3, 4, figsize=(16, 11), layout="constrained")
