@@ -2,7 +2,7 @@
 
 Hypothesis: the published table (FP16 on the NPU, FP32 in MMDetection's zoo) has a gap to explain in two rows,
 SSDLite's and FCOS's, and FCOS's is of its recipe.  Baseline: each model's default recipe in strict FP32; FP16 takes the
-same recipe with the published loss scale (docs/decisions/008).  Cost: about 25 minutes at demo scale on 2 cores.
+same recipe with the published loss scale (docs/decisions/008).  Cost: 25 to 45 minutes at demo scale on 2 cores.
 
   python experiments/verified_models.py --json verified_models.json
   python experiments/verified_models.py --scale full --data /data/coco --device npu

@@ -71,6 +71,12 @@ def test_a_precision_takes_its_fields(pair: str, expected: Precision) -> None:
         ("decay=linear", "'cosine' or 'step'"),
         ("loss_scale=big", "static scale"),
         ("overflow=wrap", "overflow mode 'wrap'"),
+        ("batch_size=0", "batch_size is 0"),
+        ("lr=nan", "lr is nan"),
+        ("lr=-1", "lr is -1"),
+        ("epochs=0", "epochs is 0"),
+        ("clip_norm=0", "clip_norm is 0"),
+        ("milestones=8,11", "between 0 and 1"),
     ],
 )
 def test_what_cannot_be_set_is_named(pair: str, said: str) -> None:

@@ -32,7 +32,7 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     ),
     click.option(
         "--weights",
-        type=click.Path(path_type=Path),
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
         help="Folder with the files of backbone weights, which --scale full downloads otherwise.",
     ),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "npu"]), default="auto", show_default=True),
@@ -98,6 +98,8 @@ def run(experiment: Experiment | Comparison, *, plan: bool, json_file: Path | No
         settings = Settings(**options)
         if json_file is not None and not json_file.parent.is_dir():
             raise UserError(f"--json {json_file}: there is no folder {json_file.parent}")
+        if plan and json_file is not None:
+            raise UserError(f"--json {json_file}: a plan has no result to write; leave out --plan or --json")
         if plan:
             list_plan(experiment, settings)
         else:

@@ -7,6 +7,7 @@ because half arithmetic differs between them (``docs/decisions/002-device-kind-i
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -54,6 +55,19 @@ class Recipe:
             raise UserError("recipe: give its length either as epochs or as steps")
         for name in ("lr", "weight_decay", "momentum", "warmup_factor"):  # 1 and 1.0 are one recipe
             object.__setattr__(self, name, float(getattr(self, name)))
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UserError(f"recipe: {name} is {getattr(self, name)}; it must be 0 or above, and finite")
+        for name in ("batch_size", "epochs", "steps"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise UserError(f"recipe: {name} is {getattr(self, name)}; it must be at least 1")
+        if self.warmup_steps < 0:
+            raise UserError(f"recipe: warmup_steps is {self.warmup_steps}; it must be 0 or above")
+        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
+            raise UserError(f"recipe: clip_norm is {self.clip_norm}; it must be above 0 and finite, or none")
+        if not all(0 < milestone < 1 for milestone in self.milestones):
+            raise UserError(
+                f"recipe: milestones are {self.milestones}; they are shares of the schedule, between 0 and 1"
+            )
 
     def epochs_on(self, images: int) -> int:
         """Length of the schedule in epochs of a training set of that many pictures."""

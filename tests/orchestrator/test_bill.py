@@ -72,7 +72,7 @@ def test_what_is_unknown_is_said_with_the_command_that_measures_it(tmp_path: Pat
     (bill,) = billed(asked, tmp_path)
     assert (bill.device, bill.total.device_seconds, bill.total.wall_seconds) == ("npu", None, None)
     assert {line.source for line in bill.lines} == {"unknown"}
-    command = "python -m workspace train ssd512 --precision fp16 --scale full --data DIR --epochs 1"
+    command = "python -m workspace train ssd512 --precision fp16 --device npu --scale full --data DIR --epochs 1"
     assert command in bill.probes
     assert command in printed(asked, tmp_path)
 
@@ -85,7 +85,7 @@ def test_a_part_that_is_unknown_leaves_a_lower_bound(tmp_path: Path) -> None:
     assert bill.total.device_seconds == 200.0
     text = printed(asked, tmp_path)
     assert "over 3 min" in text
-    assert "python -m workspace train fcos --precision fp16 --epochs 1" in text
+    assert "python -m workspace train fcos --precision fp16 --device cuda --epochs 1" in text
 
 
 def test_trials_may_be_pruned_and_are_billed_as_at_most(tmp_path: Path) -> None:

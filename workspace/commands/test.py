@@ -132,6 +132,9 @@ def _show(evaluation: "Evaluation", title: str) -> None:
 
     console = Console(soft_wrap=True)
     console.print(title, highlight=False, markup=False)
+    if not evaluation.metrics:
+        console.print("nothing was detected", highlight=False)
+        return
     table = Table(box=None, pad_edge=False)
     for i, column in enumerate(("class", "AP", "AP50", "AP75", "small", "medium", "large")):
         table.add_column(column, justify="right" if i else "left")

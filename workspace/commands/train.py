@@ -16,9 +16,20 @@ from workspace.errors import UserError
 @click.option("--scale", type=click.Choice(["demo", "full"]), default="demo", show_default=True)
 @click.option("--data", type=click.Path(path_type=Path), help="COCO-format folder. [default: the embedded set]")
 @click.option("--fraction", type=float, default=1.0, show_default=True, help="Of the training pictures, by class.")
-@click.option("--weights", type=click.Path(path_type=Path), help="Folder with backbone weights, instead of downloads.")
+@click.option(
+    "--weights",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with backbone weights, instead of downloads.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "npu"]), default="auto", show_default=True)
-@click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True, help="That share each batch.")
+@click.option(
+    "--devices",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="That share each batch, from the first visible one on; commands at the same time need "
+    "ASCEND_RT_VISIBLE_DEVICES or CUDA_VISIBLE_DEVICES of their own.",
+)
 @click.option("--recipe", help="One of the model's named recipes. [default: its first]")
 @click.option("--epochs", type=click.IntRange(min=1), help="Length of the whole schedule. [default: the recipe's]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)

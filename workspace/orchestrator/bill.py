@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from workspace.detectors import detector
 from workspace.orchestrator.cost import Costs, Estimate
 from workspace.orchestrator.listing import ListedRun
 from workspace.spec import RunSpec
@@ -93,8 +94,15 @@ def _bill(due: Sequence[ListedRun], costs: Costs, slots: int, device: str | None
 
 
 def _probe(spec: RunSpec) -> str:
-    where = " --scale full --data DIR" if spec.scale == "full" else ""
-    return f"python -m workspace train {spec.detector} --precision {spec.precision.name}{where} --epochs 1"
+    """A run of one epoch whose steps take as long as this one's."""
+    words = [f"python -m workspace train {spec.detector} --precision {spec.precision.name} --device {spec.device}"]
+    if spec.scale == "full":
+        words.append("--scale full --data DIR")
+    if spec.devices > 1:
+        words.append(f"--devices {spec.devices}")
+    if spec.recipe.batch_size != detector(spec.detector).variant(spec.scale).recipe.batch_size:
+        words.append(f"--set batch_size={spec.recipe.batch_size}")
+    return " ".join([*words, "--epochs 1"])
 
 
 def _line(

@@ -174,7 +174,7 @@ class ComparisonReport:
             return []
         return [
             "* published with another recipe in mixed precision than in FP32: that difference is not of precision "
-            "alone. Here both arms have one recipe; fcos_gap_attribution takes the two apart."
+            "alone. Here both arms have one recipe."
         ]
 
     def _lines(

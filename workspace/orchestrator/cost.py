@@ -1,5 +1,6 @@
 """What runs are expected to take, by the best that is known: runs like them, their step time, or published figures."""
 
+import itertools
 import json
 import statistics
 from collections import Counter
@@ -91,7 +92,8 @@ class Costs:
 
     def _from_steps(self, spec: RunSpec, device: str | None) -> Estimate | None:
         alike = [run for run in self._runs if run.device == device and _steps_alike(spec, run.spec)]
-        timed = [(run, timing) for run in alike[:_TIMED_RUNS] if (timing := self._timing(run.folder)) is not None]
+        measured = ((run, timing) for run in alike if (timing := self._timing(run.folder)) is not None)
+        timed = list(itertools.islice(measured, _TIMED_RUNS))
         if not timed:
             return None
         step = statistics.median(timing.step for _, timing in timed)

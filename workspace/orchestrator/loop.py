@@ -111,8 +111,8 @@ class Loop:
         self.reused += 1
 
     def device_seconds(self) -> float:
-        """Of all runs of this experiment, pruned and failed ones too, whenever they were trained."""
-        return sum(device_seconds(folder) for folder in self.folders.values())
+        """Of all runs of this experiment, pruned and failed ones too, over all devices, whenever they were trained."""
+        return self.conditions.devices * sum(device_seconds(folder) for folder in self.folders.values())
 
     def _begin(self, job: Job) -> None:
         signature = job.spec.signature

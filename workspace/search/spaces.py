@@ -9,8 +9,8 @@ from workspace.search.space import Word, choice, times
 def fp16_recipe(*islands: str) -> Mapping[str, Word]:
     """What a user would turn to win back the AP that FP16 costs: loss scale, schedule, clipping, FP32 islands.
 
-    The ranges reach from a third to three times the default rate and hold the recipes that were published for the
-    verified models in mixed precision; the verified models' own default recipes lie inside at both scales.
+    The rate reaches from a third to three times the default one. The loss scales and clipping norms that were published
+    for the verified models in mixed precision are among the options, and so are the default recipes at both scales.
 
     Args:
         islands: of the detector, each an option of its own beside none.

@@ -13,7 +13,7 @@ from workspace.spec import Recipe, RunSpec
 from workspace.training.task import Task
 
 CACHE_MIB = 512
-"""Bound on the decoded pictures that each data set of a run keeps in memory."""
+"""Bound on the decoded pictures that a process of a run keeps in memory of each split, its loaders together."""
 
 
 def build_config(task: Task) -> Config:
@@ -36,8 +36,9 @@ def build_config(task: Task) -> Config:
         train_pipeline, test_pipeline = _plain_pipelines(
             spec.image_size, keep_ratio=keep_ratio, with_mask=metric == "segm"
         )
-    train = _dataset(train_dataset, task.train, task.classes, train_pipeline)
-    evaluate = _dataset(cfg.val_dataloader.dataset, task.evaluate, task.classes, test_pipeline)
+    cache_mib = CACHE_MIB // max(1, task.loader_workers)  # each loader has a cache of its own
+    train = _dataset(train_dataset, task.train, task.classes, train_pipeline, cache_mib)
+    evaluate = _dataset(cfg.val_dataloader.dataset, task.evaluate, task.classes, test_pipeline, cache_mib)
     loader = {"num_workers": task.loader_workers, "persistent_workers": task.loader_workers > 0}
     cfg.train_dataloader = dict(
         batch_size=spec.recipe.batch_size,
@@ -87,6 +88,9 @@ def build_config(task: Task) -> Config:
 def _share(cfg: Config, spec: RunSpec) -> None:
     """Makes this process one of several that share the run; see ``docs/decisions/007-runs-on-many-devices.md``."""
     cfg.launcher = "pytorch"
+    cfg.find_unused_parameters = (
+        "mask_head" in cfg.model
+    )  # SOLOv2's kernels get no gradient from a part without objects
     cfg.share_batch_norms = spec.scale == "demo"
     cfg.train_dataloader.batch_sampler = dict(type="DealtBatches", grouped=cfg.train_dataloader.batch_sampler)
     cfg.val_evaluator.collect_device = "gpu"  # MMEngine's word for the process group; "cpu" are files in this folder
@@ -114,14 +118,16 @@ def _plain_pipelines(
     )
 
 
-def _dataset(base: Mapping[str, Any], split: Split, classes: tuple[str, ...], pipeline: Any) -> dict[str, Any]:
+def _dataset(
+    base: Mapping[str, Any], split: Split, classes: tuple[str, ...], pipeline: Any, cache_mib: int
+) -> dict[str, Any]:
     """The configuration's own data set, on the split's files; wrappers such as ``RepeatDataset`` are kept."""
     described = dict(base)
     if "ann_file" not in described:
-        return {**described, "dataset": _dataset(described["dataset"], split, classes, pipeline)}
+        return {**described, "dataset": _dataset(described["dataset"], split, classes, pipeline, cache_mib)}
     described.update(
         type="CachedCocoDataset",
-        cache_mib=CACHE_MIB,
+        cache_mib=cache_mib,
         data_root="",
         ann_file=str(split.annotations),
         data_prefix=dict(img=f"{split.images}/"),

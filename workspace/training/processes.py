@@ -50,8 +50,10 @@ def on_all_devices(function: Callable[[Task], None], task: Task) -> None:
     count, batch = len(task.devices), task.spec.recipe.batch_size
     if batch % count:
         raise UserError(f"{count} devices cannot share a batch of {batch} equally: take a number that divides it")
-    # Its fork server imports once for all processes. Forking this process is out of the question: it has threads.
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["workspace.training.run"])
+    # Its fork server imports once for all processes. Forking this process is out of the question: it has threads. An
+    # NPU's processes may not inherit that import either, as it touches the device.
+    preload = [] if task.spec.device == "npu" else ["workspace.training.run"]
+    multiprocessing.get_context("forkserver").set_forkserver_preload(preload)
     with tempfile.TemporaryDirectory() as reports:
         config = LaunchConfig(
             min_nodes=1,

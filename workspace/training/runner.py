@@ -55,7 +55,11 @@ class RunRunner(Runner):  # type: ignore[misc]
             return revert_sync_batchnorm(model.to(device))  # type: ignore[no-any-return]
         if self.cfg.share_batch_norms:
             share_batch_norms(model)
-        wrapped: nn.Module = MMDistributedDataParallel(model.to(device), forward_sync_buffers=False)
+        wrapped: nn.Module = MMDistributedDataParallel(
+            model.to(device),
+            forward_sync_buffers=False,
+            find_unused_parameters=self.cfg.find_unused_parameters,
+        )
         return wrapped
 
     def _init_model_weights(self) -> None:
