@@ -6,9 +6,11 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_distributed
+from mmengine.registry import OPTIMIZERS
 
 from workspace.datasets import Split
 from workspace.detectors import detector
+from workspace.errors import UserError
 from workspace.spec import Recipe, RunSpec
 from workspace.training.task import Task
 
@@ -139,6 +141,8 @@ def _dataset(
 
 def _optim_wrapper(base: Mapping[str, Any], spec: RunSpec, device: str) -> dict[str, Any]:
     recipe = spec.recipe
+    if OPTIMIZERS.get(recipe.optimizer) is None:
+        raise UserError(f"recipe: torch.optim has no optimizer {recipe.optimizer!r}")
     # torch updates tensor by tensor on a CPU unless told otherwise, which costs a small model a tenth of its step.
     optimizer: dict[str, Any] = dict(
         type=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, foreach=True
