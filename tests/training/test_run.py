@@ -1,5 +1,6 @@
 """A run, trained for a few steps through the worker's own entry."""
 
+import dataclasses
 import fcntl
 import json
 import threading
@@ -186,6 +187,13 @@ def test_an_audit_that_contradicts_the_precision_stops_the_run(
     assert "float32" in last["reason"]
 
 
+def test_an_optimizer_that_torch_lacks_is_named(make_task: MakeTask) -> None:
+    task = make_task(epochs=1)
+    spec = dataclasses.replace(task.spec, recipe=dataclasses.replace(task.spec.recipe, optimizer="Adamant"))
+    with pytest.raises(UserError, match="no optimizer 'Adamant'"):
+        run.train(dataclasses.replace(task, spec=spec))
+
+
 def test_a_second_worker_of_one_run_waits_and_trains_nothing(make_task: MakeTask) -> None:
     task = make_task(epochs=1)
     task.folder.mkdir(parents=True)
@@ -210,8 +218,6 @@ def test_what_a_kill_left_half_written_is_removed(make_task: MakeTask) -> None:
 
 
 def test_loader_processes_do_not_change_the_pictures(make_task: MakeTask) -> None:
-    import dataclasses
-
     alone = make_task(epochs=1, work="alone")
     helped = dataclasses.replace(make_task(epochs=1, work="helped"), loader_workers=2)
     run.train(alone)
