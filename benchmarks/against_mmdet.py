@@ -26,9 +26,8 @@ from demo_runs import short_task
 
 from workspace.detectors import DETECTORS
 from workspace.execution import LocalExecutor
-from workspace.training.task import Task
+from workspace.training.task import Task, preload
 
-PRELOAD = ("workspace.training.run",)
 WARM_UP = 20
 GOAL = 1.05
 WATCHED = "watched.json"
@@ -165,7 +164,10 @@ def main() -> None:
         "|---|---|---|---|---|---|---|",
     ]
     print("\n".join(lines))
-    with tempfile.TemporaryDirectory() as folder, LocalExecutor(workers=1, threads=1, preload=PRELOAD) as executor:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LocalExecutor(workers=1, threads=1, preload=preload("cpu")) as executor,
+    ):
         for name in options.detectors:
             lines.append(row(name, list(compare(executor, Path(folder), name, options.rounds, options.epochs))))
             print(lines[-1], flush=True)

@@ -16,9 +16,7 @@ from demo_runs import short_task, step_times
 from workspace.datasets import open_dataset
 from workspace.execution import LocalExecutor
 from workspace.tracking import DataSet, Tracker, default_uri
-from workspace.training.task import Task, train
-
-PRELOAD = ("workspace.training.run",)
+from workspace.training.task import Task, preload, train
 
 
 def trained(executor: LocalExecutor, task: Task) -> list[float]:
@@ -52,7 +50,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     options = parser.parse_args()
     ratios = []
-    with tempfile.TemporaryDirectory() as folder, LocalExecutor(workers=1, threads=1, preload=PRELOAD) as executor:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LocalExecutor(workers=1, threads=1, preload=preload("cpu")) as executor,
+    ):
         work_dir = Path(folder)
         for seed in range(options.pairs):
             alone = trained(executor, short_task(work_dir, epochs=options.epochs, seed=seed, group="alone"))

@@ -13,15 +13,13 @@ from pathlib import Path
 from demo_runs import short_task
 
 from workspace.execution import LocalExecutor
-from workspace.training.task import train
-
-PRELOAD = ("workspace.training.run",)
+from workspace.training.task import preload, train
 
 
 def finish(work_dir: Path, workers: int, runs: int, epochs: int) -> float:
     """Wall seconds to train the runs with so many workers, the import of the libraries not counted."""
     group = f"{workers}-workers"
-    with LocalExecutor(workers=workers, threads=1, preload=PRELOAD) as executor:
+    with LocalExecutor(workers=workers, threads=1, preload=preload("cpu")) as executor:
         warm = short_task(work_dir, epochs=1, seed=99, group=f"{group}-warm")
         executor.start("warm", print, ("warm",), warm.folder / "log.txt")
         while not executor.wait(1.0):

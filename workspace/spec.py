@@ -137,6 +137,10 @@ class RunSpec:
         )
 
 
+SPEC, CONFIG, AUDIT, RESULT = "spec.json", "config.py", "audit.json", "result.json"
+"""Files of a run folder, in the order in which they are written; the last one says that the run is finished."""
+
+
 def run_folder(work_dir: Path, spec: RunSpec) -> Path:
     """Where the run of that spec lives: ``<work>/runs/<signature>``."""
     return work_dir / "runs" / spec.signature

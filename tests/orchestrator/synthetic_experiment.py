@@ -14,7 +14,7 @@ if __name__ == "__main__":
     from workspace.orchestrator import playing
 
     playing.train = synthetic_training.train
-    playing.PRELOAD = ("synthetic_training",)
+    playing.preload = lambda kind: ("synthetic_training",)
     name = sys.argv.pop(1)
     spec = importlib.util.spec_from_file_location(name, HERE.parents[1] / "experiments" / f"{name}.py")
     assert spec is not None

@@ -1,11 +1,11 @@
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_splits import first_pictures
 
-from workspace.datasets import DataSet, Split, open_dataset
+from workspace.datasets import DataSet, open_dataset
 from workspace.detectors import detector
 from workspace.orchestrator.conditions import Conditions
 from workspace.precision import FP32, Precision
@@ -21,18 +21,10 @@ def few_shapes(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     whole = open_dataset(None, tmp_path_factory.mktemp("shapes"))
     folder = tmp_path_factory.mktemp("few")
     splits = {
-        name: _cut(whole.splits[name], folder / f"{name}.json", 24 if name == "train" else 8) for name in whole.splits
+        name: first_pictures(split, 24 if name == "train" else 8, folder / f"{name}.json")
+        for name, split in whole.splits.items()
     }
     return dataclasses.replace(whole, splits=splits, digest="few")
-
-
-def _cut(split: Split, target: Path, pictures: int) -> Split:
-    content = json.loads(split.annotations.read_text())
-    content["images"] = content["images"][:pictures]
-    kept = {image["id"] for image in content["images"]}
-    content["annotations"] = [a for a in content["annotations"] if a["image_id"] in kept]
-    target.write_text(json.dumps(content))
-    return Split(target, split.images, pictures, len(content["annotations"]), trained_on=pictures)
 
 
 @pytest.fixture

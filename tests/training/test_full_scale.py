@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_splits import first_pictures
 
-from workspace.datasets import Split
 from workspace.detectors import DETECTORS, detector
 from workspace.journal import JournalReader
 from workspace.precision import FP32, LossScale, Precision
@@ -18,15 +18,6 @@ from workspace.training.task import Task
 
 FP16 = Precision(name="fp16", loss_scale=LossScale(policy="static", init=8.0))  # random weights overflow at more
 MakeTask = Callable[..., Task]
-
-
-def first_pictures(split: Split, count: int, target: Path) -> Split:
-    content = json.loads(split.annotations.read_text())
-    content["images"] = content["images"][:count]
-    kept = {image["id"] for image in content["images"]}
-    content["annotations"] = [item for item in content["annotations"] if item["image_id"] in kept]
-    target.write_text(json.dumps(content))
-    return dataclasses.replace(split, annotations=target, pictures=count, objects=len(content["annotations"]))
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from workspace.detectors.throughput import THROUGHPUT
 from workspace.journal import JournalReader
 from workspace.orchestrator.conditions import Conditions
 from workspace.orchestrator.runs import RunRecord
-from workspace.spec import RunSpec
+from workspace.spec import AUDIT, RESULT, SPEC, RunSpec
 
 _HALF_COST = 1.15
 """FP16 step over FP32 step on a CPU, for estimates only; ``benchmarks/half_arithmetic.py`` measures it."""
@@ -169,12 +169,12 @@ def _started_runs(work_dir: Path) -> Iterator[_Run]:
     folders = [path.parent for path in (work_dir / "runs").glob("*/spec.json")]
     for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True):
         try:
-            spec = RunSpec.from_json(json.loads((folder / "spec.json").read_text()))
-            if (folder / "result.json").exists():
+            spec = RunSpec.from_json(json.loads((folder / SPEC).read_text()))
+            if (folder / RESULT).exists():
                 record = RunRecord.load(folder)
                 yield _Run(spec, folder, record.circumstances["device"], record.seconds)
-            elif (folder / "audit.json").exists():
-                yield _Run(spec, folder, json.loads((folder / "audit.json").read_text())["device"]["name"], None)
+            elif (folder / AUDIT).exists():
+                yield _Run(spec, folder, json.loads((folder / AUDIT).read_text())["device"]["name"], None)
         except (KeyError, TypeError):  # written by another version, whose runs are not this one's
             continue
 

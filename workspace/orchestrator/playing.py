@@ -23,11 +23,7 @@ from workspace.orchestrator.loop import Loop
 from workspace.orchestrator.settings import Settings
 from workspace.search import Study, default_url, study_file
 from workspace.spec import RunSpec
-from workspace.training.task import Task, train
-
-PRELOAD = ("workspace.training.run",)
-"""Imported once, by the process that workers are forked from. Not for NPUs: MMEngine's import touches the device, which
-a fork must not inherit."""
+from workspace.training.task import Task, preload, train
 
 
 def conditions(settings: Settings, *, trains: bool = True) -> Conditions:
@@ -115,11 +111,10 @@ def playing(
         params={**params, "device": given.device},
         tags=tags,
     )
-    preload = () if given.device == "npu" else PRELOAD
     state: tracking.State = "interrupted"
     try:
         with (
-            execution.LocalExecutor(workers=workers, threads=1, preload=preload) as executor,
+            execution.LocalExecutor(workers=workers, threads=1, preload=preload(given.device)) as executor,
             LiveDisplay(console, total=runs, slots=workers) as display,
         ):
 

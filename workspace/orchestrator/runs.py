@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workspace.journal import JournalReader
+from workspace.spec import RESULT
 
 RunState = Literal["new", "started", "finished", "failed"]
-
-_RESULT = "result.json"
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class RunRecord:
 
     @classmethod
     def load(cls, folder: Path) -> "RunRecord":
-        result: dict[str, Any] = json.loads((folder / _RESULT).read_text())
+        result: dict[str, Any] = json.loads((folder / RESULT).read_text())
         device = result["audit"]["device"]
         return cls(
             ap=result["ap"],
@@ -43,7 +42,7 @@ class RunRecord:
 
 def run_state(folder: Path) -> RunState:
     """How far the run in that folder is."""
-    if (folder / _RESULT).exists():
+    if (folder / RESULT).exists():
         return "finished"
     events = list(JournalReader(folder).read())
     if not events:

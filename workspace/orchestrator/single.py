@@ -11,7 +11,7 @@ from workspace.orchestrator.playing import alone, backbone_weights, conditions, 
 from workspace.orchestrator.runs import run_state
 from workspace.orchestrator.settings import Settings
 from workspace.precision import Precision
-from workspace.spec import Recipe, run_folder
+from workspace.spec import RESULT, Recipe, run_folder
 
 EXPERIMENT = "train"
 """The MLflow experiment that such runs are tracked in."""
@@ -49,7 +49,7 @@ def train_run(
         with playing(EXPERIMENT, given, settings, console=console, runs=1, params={}, tags={}, weights=weights) as loop:
             name = f"{described.name} {precision.name} seed {seed}"
             loop.play(iter([Job(spec=spec, phase="train", arm=f"{described.name} {precision.name}", name=name)]))
-    result = json.loads((folder / "result.json").read_text())
+    result = json.loads((folder / RESULT).read_text())
     contradictions = result["audit"]["contradictions"]
     lines = (
         f"{described.title}, {precision.name}, {given.scale}, {given.dataset.name}, seed {seed}: "

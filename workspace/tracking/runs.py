@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workspace.errors import UserError
-from workspace.spec import RunSpec
+from workspace.spec import AUDIT, CONFIG, RESULT, SPEC, RunSpec
 from workspace.tracking.fields import DataSet, params_of, tags_of, version_tags
 from workspace.tracking.points import Point, Points
 from workspace.tracking.store import all_runs, artifact_location, locked
@@ -35,7 +35,7 @@ STATUS: dict[str, str] = {
     "interrupted": "KILLED",
 }
 
-RUN_FILES = ("spec.json", "config.py", "audit.json", "result.json")
+RUN_FILES = (SPEC, CONFIG, AUDIT, RESULT)
 PARENT = "mlflow.parentRunId"
 _NOTE, _USER, _COMMIT = "mlflow.note.content", "mlflow.user", "mlflow.source.git.commit"
 _SOURCE_NAME, _SOURCE_TYPE = "mlflow.source.name", "mlflow.source.type"
@@ -153,7 +153,7 @@ class Runs:
         """Ends a run: what its result says of cost and versions, why it failed, its state."""
         from mlflow.entities import Metric, RunTag
 
-        result = _read_json(folder / "result.json") if state == "finished" else {}
+        result = _read_json(folder / RESULT) if state == "finished" else {}
         tags = {**version_tags(result), "state": state}
         if state == "failed" and points.reason:
             tags["reason"] = points.reason

@@ -20,9 +20,8 @@ from torch import nn
 from torch.serialization import safe_globals
 
 from workspace.errors import UserError
-from workspace.spec import RunSpec
+from workspace.spec import SPEC, RunSpec
 
-_SPEC_FILE = "spec.json"  # beside a model.pth of ours
 _LONGEST = 160  # characters of torch's account of what does not fit
 
 
@@ -119,7 +118,7 @@ def _spec(path: Path, meta: Mapping[str, Any]) -> RunSpec | None:
     try:
         if "spec" in meta:
             return RunSpec.from_json(meta["spec"])
-        beside = path.with_name(_SPEC_FILE)
+        beside = path.with_name(SPEC)
         return RunSpec.from_json(json.loads(beside.read_text())) if beside.is_file() else None
     except (ValueError, LookupError, TypeError):  # of another version of this project
         return None

@@ -23,7 +23,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from workspace import devices
 from workspace.errors import UserError
 from workspace.spec import DeviceKind
-from workspace.training.task import Task
+from workspace.training.task import Task, preload
 
 BACKENDS: dict[DeviceKind, str] = {"cpu": "gloo", "cuda": "nccl", "npu": "hccl"}
 """What the processes of a run talk through."""
@@ -50,10 +50,8 @@ def on_all_devices(function: Callable[[Task], None], task: Task) -> None:
     count, batch = len(task.devices), task.spec.recipe.batch_size
     if batch % count:
         raise UserError(f"{count} devices cannot share a batch of {batch} equally: take a number that divides it")
-    # Its fork server imports once for all processes. Forking this process is out of the question: it has threads. An
-    # NPU's processes may not inherit that import either, as it touches the device.
-    preload = [] if task.spec.device == "npu" else ["workspace.training.run"]
-    multiprocessing.get_context("forkserver").set_forkserver_preload(preload)
+    # Its fork server imports once for all processes. Forking this process is out of the question: it has threads.
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload(task.spec.device)))
     with tempfile.TemporaryDirectory() as reports:
         config = LaunchConfig(
             min_nodes=1,

@@ -19,17 +19,13 @@ from workspace.files import write_json
 from workspace.journal import JournalWriter, device_seconds
 from workspace.precision.audit import ArithmeticRecorder, Audit, contradictions
 from workspace.precision.islands import make_islands
+from workspace.spec import AUDIT, CONFIG, RESULT, SPEC
 from workspace.training import data, metric, modules, optim_wrapper  # noqa: F401  registers what configurations name
 from workspace.training.config import build_config, island_members
 from workspace.training.hooks import BufferHook, CheckpointHook, EpochSeedHook, JournalHook
 from workspace.training.processes import ProcessKilledError, on_all_devices, reason
 from workspace.training.runner import RunRunner
 from workspace.training.task import Task
-
-RESULT = "result.json"
-AUDIT = "audit.json"
-SPEC = "spec.json"
-CONFIG = "config.py"
 
 
 def train(task: Task) -> None:

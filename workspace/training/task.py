@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workspace.datasets import Split
-from workspace.spec import RunSpec
+from workspace.spec import DeviceKind, RunSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,14 @@ class Task:
     threads: int = 1
     loader_workers: int = 0
     weights: Path | None = None
+
+
+def preload(kind: DeviceKind) -> tuple[str, ...]:
+    """Modules that the process which a run's processes are forked from imports once, for all of them.
+
+    None for an NPU: MMEngine's import touches the device, which a fork must not inherit.
+    """
+    return () if kind == "npu" else ("workspace.training.run",)
 
 
 def train(task: Task) -> None:
