@@ -30,7 +30,7 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
 GREY = "#7F7F7F"
 _ARMS = {"baseline": BLACK, "default": VERMILION, "tuned": BLUE}
 _OTHER_ARMS = (GREEN, PURPLE, ORANGE, SKY)
-_PRECISIONS = {"fp32": BLACK, "fp16": VERMILION, "bf16": BLUE}
+_PRECISIONS = {"fp32": BLACK, "hf32": GREEN, "fp16": VERMILION, "bf16": BLUE}
 _LABEL_WIDTH = 22  # characters a line of an arm's name
 _MANY = 1000  # further seeds; beyond it the number itself tells nothing
 

@@ -13,6 +13,7 @@ from workspace.precision.islands import make_islands
 
 FP16 = Precision(name="fp16", loss_scale=LossScale())
 BF16 = Precision(name="bf16")
+HF32 = Precision(name="hf32")
 SCALER = "torch.amp.grad_scaler.GradScaler"
 
 
@@ -43,21 +44,26 @@ def pictures() -> Tensor:
 
 def observe(net: nn.Module, pictures: Tensor, precision: Precision, islands: tuple[str, ...] = ()) -> Audit:
     """The audit of one forward pass, with what `workspace.training.run.AuditHook` puts beside the counts."""
-    recorder = ArithmeticRecorder(net, islands)
     performed = arithmetic(precision, "cpu")
+    recorder = ArithmeticRecorder(net, islands, performed.fp32_mode)
     with performed.forward():
         net(pictures)
     return {
         **recorder.stop(),
-        "device": {"kind": "cpu", "reduced_fp32": False},
+        "device": {"kind": "cpu", "fp32": "fp32"},
         "scaler": None if performed.scaler is None else SCALER,
     }
 
 
 @pytest.mark.parametrize(
     ("precision", "outputs", "autocast"),
-    [(FP32, "float32", ["off"]), (FP16, "float16", ["float16"]), (BF16, "bfloat16", ["bfloat16"])],
-    ids=["fp32", "fp16", "bf16"],
+    [
+        (FP32, "float32", ["off"]),
+        (HF32, "float32", ["off"]),
+        (FP16, "float16", ["float16"]),
+        (BF16, "bfloat16", ["bfloat16"]),
+    ],
+    ids=["fp32", "hf32", "fp16", "bf16"],
 )
 def test_layers_are_counted_by_what_they_produced(
     precision: Precision, outputs: str, autocast: list[str], net: Net, pictures: Tensor
@@ -65,6 +71,7 @@ def test_layers_are_counted_by_what_they_produced(
     audit = observe(net, pictures, precision)
     assert audit["layer_outputs"] == {outputs: 4}
     assert audit["island_outputs"] == {}
+    assert audit["fp32_modes"] == ({} if precision.is_mixed else {precision.name: 4})
     assert audit["parameters"] == {"float32": 8}
     assert audit["autocast"] == autocast
     assert contradictions(audit, precision) == []
@@ -88,7 +95,7 @@ def test_an_island_that_was_not_made_is_found(net: Net, pictures: Tensor) -> Non
 def test_watching_changes_nothing_and_leaves_nothing(net: Net, pictures: Tensor) -> None:
     with torch.autocast("cpu", torch.float16):
         unwatched = net(pictures)
-        recorder = ArithmeticRecorder(net, ())
+        recorder = ArithmeticRecorder(net, (), lambda: "fp32")
         watched = net(pictures)
         counts = recorder.stop()
         net(pictures)
@@ -98,18 +105,19 @@ def test_watching_changes_nothing_and_leaves_nothing(net: Net, pictures: Tensor)
 
 
 def agreeing(precision: Precision) -> Audit:
-    computed = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}[precision.name]
+    computed = {"fp32": "float32", "hf32": "float32", "fp16": "float16", "bf16": "bfloat16"}[precision.name]
     return {
         "layer_outputs": {computed: 4},
-        "island_outputs": {"float32": 2},
+        "island_outputs": {"float32": 2} if precision.is_mixed else {},
+        "fp32_modes": {"hf32": 4} if precision == HF32 else {"fp32": 2 if precision.is_mixed else 4},
         "parameters": {"float32": 8},
         "autocast": [computed] if precision.is_mixed else ["off"],
-        "device": {"kind": "cpu", "reduced_fp32": False},
+        "device": {"kind": "cpu", "fp32": "fp32"},
         "scaler": SCALER if precision.loss_scale else None,
     }
 
 
-@pytest.mark.parametrize("precision", [FP32, FP16, BF16], ids=lambda precision: precision.name)
+@pytest.mark.parametrize("precision", [FP32, HF32, FP16, BF16], ids=lambda precision: precision.name)
 def test_agreement_is_an_empty_list(precision: Precision) -> None:
     assert contradictions(agreeing(precision), precision) == []
 
@@ -123,7 +131,11 @@ def test_agreement_is_an_empty_list(precision: Precision) -> None:
         (FP16, {"island_outputs": {"float32": 1, "float16": 1}}, "FP32 islands produced float16 (1)"),
         (FP16, {"parameters": {"float16": 3, "bfloat16": 5}}, "masters and are bfloat16 (5), float16 (3)"),
         (FP32, {"autocast": ["float16", "off"]}, "autocast was on: float16, off"),
-        (FP32, {"device": {"kind": "cpu", "reduced_fp32": True}}, "fewer mantissa bits (TF32 or HF32)"),
+        (FP32, {"fp32_modes": {"fp32": 3, "hf32": 1}}, "layers of FP32 were computed in hf32 (1)"),
+        (FP32, {"fp32_modes": {"fp16": 4}}, "layers of FP32 were computed in fp16 (4)"),
+        (HF32, {"fp32_modes": {"fp32": 4}}, "layers of HF32 were computed in fp32 (4)"),
+        (FP16, {"fp32_modes": {"tf32": 2}}, "layers of FP32 were computed in tf32 (2)"),
+        (FP32, {"device": {"kind": "cpu", "fp32": "tf32"}}, "outside of the training step the device computes FP32 in"),
         (FP16, {"scaler": None}, "gradient scaler: none"),
         (FP32, {"scaler": SCALER}, f"gradient scaler: {SCALER}"),
         (BF16, {"scaler": SCALER}, f"gradient scaler: {SCALER}"),
@@ -135,15 +147,19 @@ def test_each_contradiction_is_one_line(precision: Precision, observed: dict[str
     assert said in found
 
 
-def test_reduced_fp32_matters_to_half_arithmetic_too() -> None:
-    audit = {**agreeing(FP16), "device": {"kind": "cuda", "reduced_fp32": True}}
-    assert contradictions(audit, FP16) == ["the device computed FP32 with fewer mantissa bits (TF32 or HF32)"]
+def test_hardware_without_fp32_is_no_contradiction_where_none_was_asked_for() -> None:
+    """A 910A's evaluation has no other arithmetic to choose; an island on it has a layer that says so."""
+    saturating = Precision(name="fp16", loss_scale=LossScale(), overflow="saturate")
+    first = {"kind": "npu", "fp32": "fp16", "overflow": "saturate"}
+    plain = {**agreeing(saturating), "island_outputs": {}, "fp32_modes": {}, "device": first}
+    assert contradictions(plain, saturating) == []
+    assert contradictions({**plain, "fp32_modes": {"fp16": 2}}, saturating) != []
 
 
 def test_an_accelerator_s_overflow_mode_is_checked() -> None:
     saturating = Precision(name="fp16", loss_scale=LossScale(), overflow="saturate")
-    ieee = {"kind": "npu", "reduced_fp32": False, "inf_nan_mode": True}
-    clamping = {**ieee, "inf_nan_mode": False}
+    ieee = {"kind": "npu", "fp32": "fp32", "overflow": "inf_nan"}
+    clamping = {**ieee, "overflow": "saturate"}
     assert contradictions({**agreeing(FP16), "device": ieee}, FP16) == []
     assert contradictions({**agreeing(FP16), "device": clamping}, saturating) == []
     for device, precision in ((clamping, FP16), (ieee, saturating)):

@@ -30,15 +30,17 @@ def test_loss_scale_refuses(fields: dict[str, Any], said: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"name": "fp8"}, "precision 'fp8': use fp32, fp16 or bf16"),
+        ({"name": "fp8"}, "precision 'fp8': use fp32, hf32, fp16 or bf16"),
         ({"name": "fp16"}, "fp16 needs a loss scale"),
-        ({"name": "fp32", "loss_scale": LossScale()}, "fp32 and bf16 take none"),
-        ({"name": "bf16", "loss_scale": LossScale()}, "fp32 and bf16 take none"),
+        ({"name": "fp32", "loss_scale": LossScale()}, "the others take none"),
+        ({"name": "bf16", "loss_scale": LossScale()}, "the others take none"),
         ({"name": "fp16", "loss_scale": LossScale(), "overflow": "wrap"}, "overflow mode 'wrap'"),
         ({"name": "bf16", "overflow": "saturate"}, "only fp16 can saturate"),
         ({"name": "fp32", "overflow": "saturate"}, "only fp16 can saturate"),
         ({"name": "bf16", "autocast": "cuda"}, "autocast list 'cuda'"),
         ({"name": "fp32", "fp32_islands": ("head",)}, "only inside fp16 or bf16"),
+        ({"name": "hf32", "fp32_islands": ("head",)}, "only inside fp16 or bf16"),
+        ({"name": "hf32", "overflow": "saturate"}, "only fp16 can saturate"),
     ],
 )
 def test_precision_refuses(fields: dict[str, Any], said: str) -> None:

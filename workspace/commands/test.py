@@ -36,7 +36,7 @@ _LOADERS = 2  # processes that load pictures for an accelerator
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "npu"]), default="auto", show_default=True)
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "bf16"]),
+    type=click.Choice(["fp32", "hf32", "fp16", "bf16"]),
     default="fp32",
     show_default=True,
     help="Of the forward pass; a run evaluates itself in fp32, whatever it is trained in.",
@@ -51,7 +51,7 @@ def test(
     split: Literal["search", "eval"],
     out: Path | None,
     device: Literal["auto", "cpu", "cuda", "npu"],
-    precision: Literal["fp32", "fp16", "bf16"],
+    precision: Literal["fp32", "hf32", "fp16", "bf16"],
     work_dir: Path,
 ) -> None:
     """Evaluate CHECKPOINT: model.pth of a run, or a checkpoint of MMDetection.
@@ -64,7 +64,7 @@ def test(
         from workspace import devices
         from workspace.datasets import open_dataset
         from workspace.orchestrator.conditions import Conditions
-        from workspace.precision import FP32, LossScale, Precision
+        from workspace.precision import LossScale, Precision
         from workspace.training.task import Task
 
         with redirect_stdout(StringIO()):  # MMDetection prints on import
@@ -86,9 +86,13 @@ def test(
             devices=(chosen.torch_name(0),),
             loader_workers=0 if chosen.kind == "cpu" else _LOADERS,
         )
-        mixed = Precision(name=precision, loss_scale=LossScale() if precision == "fp16" else None)
+        arithmetic = (
+            Precision(name="fp16", loss_scale=LossScale(), overflow=chosen.overflow)
+            if precision == "fp16"
+            else Precision(name=precision)
+        )
         with redirect_stdout(StringIO()):  # COCO's interfaces print what they do
-            evaluation = evaluate(read, task, FP32 if precision == "fp32" else mixed)
+            evaluation = evaluate(read, task, arithmetic)
         if out is not None:
             text = json.dumps(evaluation.detections)
             write_atomically(out, lambda temporary: temporary.write_text(text))

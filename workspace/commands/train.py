@@ -12,7 +12,7 @@ from workspace.errors import UserError
 
 @click.command()
 @click.argument("model")
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "bf16"]), required=True)
+@click.option("--precision", type=click.Choice(["fp32", "hf32", "fp16", "bf16"]), required=True)
 @click.option("--scale", type=click.Choice(["demo", "full"]), default="demo", show_default=True)
 @click.option("--data", type=click.Path(path_type=Path), help="COCO-format folder. [default: the embedded set]")
 @click.option("--fraction", type=float, default=1.0, show_default=True, help="Of the training pictures, by class.")
@@ -47,7 +47,7 @@ from workspace.errors import UserError
 def train(
     *,
     model: str,
-    precision: Literal["fp32", "fp16", "bf16"],
+    precision: Literal["fp32", "hf32", "fp16", "bf16"],
     scale: Literal["demo", "full"],
     data: Path | None,
     fraction: float,
@@ -64,7 +64,8 @@ def train(
 ) -> None:
     """Train MODEL once, evaluate it, and track the run; what is there of it already is gone on from.
 
-    In fp16 the loss scale is the one that was published for the model, unless --set says otherwise.
+    In fp16 the loss scale is the one that was published for the model, unless --set says otherwise. hf32 is what an
+    Ascend A2 or A3 makes of FP32 by default: convolutions with 11 bits of mantissa.
     """
     with reporting_errors():
         from workspace.commands.overrides import apply_overrides

@@ -10,7 +10,7 @@ from workspace.devices.npu import Npu
 from workspace.errors import UserError
 from workspace.spec import DeviceKind
 
-__all__ = ["Device", "device", "kind", "resolve"]
+__all__ = ["Device", "device", "kind", "of", "resolve"]
 
 DeviceName = Literal["auto", "cpu", "cuda", "npu"]
 
@@ -20,6 +20,11 @@ _DEVICES: dict[DeviceKind, Device] = {"cpu": Cpu(), "cuda": Cuda(), "npu": Npu()
 def device(kind: DeviceKind) -> Device:
     """The device of that kind, checked or not."""
     return _DEVICES[kind]
+
+
+def of(torch_name: str) -> Device:
+    """The kind of device that a torch device such as ``npu:3`` is."""
+    return next(known for known in _DEVICES.values() if known.kind == torch_name.partition(":")[0])
 
 
 def kind(name: DeviceName) -> DeviceKind:

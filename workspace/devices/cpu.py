@@ -2,10 +2,14 @@
 
 import os
 import platform
+import resource
 from pathlib import Path
 from typing import Any
 
-from workspace.devices.interface import Device
+from workspace.devices.interface import Device, FP32Mode
+from workspace.precision import Precision
+
+_MODES: dict[str, FP32Mode] = {"highest": "fp32", "high": "tf32", "medium": "bf16"}
 
 
 class Cpu(Device):
@@ -17,8 +21,20 @@ class Cpu(Device):
     def count(self) -> int:
         return len(os.sched_getaffinity(0))
 
+    def torch_name(self, index: int) -> str:
+        return "cpu"
+
     def select(self, torch_name: str) -> None:
         """There is but one."""
+
+    def synchronize(self) -> None:
+        """It never lags behind."""
+
+    def peak_memory(self) -> int:
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    def require(self, precision: Precision) -> None:
+        """It models every precision."""
 
     def use_strict_fp32(self) -> None:
         import torch
@@ -26,18 +42,20 @@ class Cpu(Device):
         # oneDNN may compute FP32 in bf16 or TF32 on processors with matrix units when asked to: keep it from that.
         torch.set_float32_matmul_precision("highest")
 
+    def fp32_mode(self) -> FP32Mode:
+        import torch
+
+        return _MODES[torch.get_float32_matmul_precision()]
+
     def facts(self) -> dict[str, Any]:
         import torch
 
         return {
             "kind": self.kind,
             "name": _model_name() or platform.machine(),
-            "reduced_fp32": torch.get_float32_matmul_precision() != "highest",
+            "fp32": self.fp32_mode(),
             "threads": torch.get_num_threads(),
         }
-
-    def torch_name(self, index: int) -> str:
-        return "cpu"
 
 
 def _model_name() -> str | None:

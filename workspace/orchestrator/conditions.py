@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from workspace import devices
 from workspace.datasets import DataSet
 from workspace.detectors import detector
 from workspace.errors import UserError
@@ -23,6 +24,7 @@ class Conditions:
     Attributes:
         embedded: whether the data set is the embedded one, whose pictures are made for the demo variants' sizes.
         devices: that each run trains on.
+        usable: whether that kind of device is here, and a precision that it cannot compute is refused at once.
     """
 
     scale: Scale
@@ -30,6 +32,7 @@ class Conditions:
     embedded: bool
     device: DeviceKind
     devices: int = 1
+    usable: bool = False
 
     @property
     def key(self) -> str:
@@ -49,9 +52,11 @@ class Conditions:
         """The run of that detector under these conditions.
 
         Raises:
-            UserError: the detector has no such island, needs masks that the data lack, or its batch cannot be shared
-                evenly by the devices.
+            UserError: the device cannot compute that precision, the detector has no such island, needs masks that the
+                data lack, or its batch cannot be shared evenly by the devices.
         """
+        if self.usable:
+            devices.device(self.device).require(precision)
         described = detector(name)
         variant = described.variant(self.scale)
         unknown = set(precision.fp32_islands) - set(described.islands)

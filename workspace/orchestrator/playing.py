@@ -46,6 +46,7 @@ def conditions(settings: Settings, *, trains: bool = True) -> Conditions:
         embedded=settings.data is None,
         device=device.kind,
         devices=settings.devices_per_run,
+        usable=trains,
     )
 
 

@@ -1,13 +1,15 @@
 """How each device performs a `Precision`: contexts for the forward and backward pass, and the gradient scaler."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from functools import partial
 
 import torch
 import torch.distributed as dist
 
+from workspace.devices import Device, of
+from workspace.devices.interface import FP32Mode
 from workspace.precision.half import HalfArithmetic
+from workspace.precision.hf32 import HighFloat32
 from workspace.precision.npu_autocast import cuda_as_on_npu
 from workspace.precision.policy import LossScale, Precision
 
@@ -21,13 +23,18 @@ class Arithmetic:
         scaler: gradient scaler; ``None`` unless FP16.
     """
 
-    def __init__(self, loss_scale: LossScale | None = None, device_type: str = "cpu") -> None:
+    def __init__(self, on: Device, loss_scale: LossScale | None = None) -> None:
+        self._device = on
         self.scaler: torch.amp.GradScaler | None = None
         self._static_scale: float | None = None
         if loss_scale is not None:
-            self.scaler = _grad_scaler(loss_scale, device_type)
+            self.scaler = on.grad_scaler(loss_scale)
             if loss_scale.policy == "static":
                 self._static_scale = loss_scale.init
+
+    def fp32_mode(self) -> FP32Mode:
+        """What FP32 is computed in at this moment, for the audit."""
+        return self._device.fp32_mode()
 
     def forward(self) -> AbstractContextManager[object]:
         """Context of the forward pass and the losses."""
@@ -36,6 +43,13 @@ class Arithmetic:
     def backward(self) -> AbstractContextManager[object]:
         """Context of the backward pass."""
         return nullcontext()
+
+    def forward_overflowed(self, loss: torch.Tensor) -> bool:
+        """Whether the forward pass that ended in this loss overflowed, as far as the hardware tells.
+
+        Where it saturates, a flag tells of every operator; elsewhere an inf or nan shows where it reached the loss.
+        """
+        return not bool(torch.isfinite(loss))
 
     def reveal_overflow(self, parameters: Sequence[torch.Tensor]) -> None:
         """Puts an inf into a gradient where the hardware hid an overflow of the backward pass from the scaler."""
@@ -50,21 +64,50 @@ class Arithmetic:
         self.scaler.update(self._static_scale)
 
 
-def arithmetic(precision: Precision, device: str) -> Arithmetic:
+def arithmetic(precision: Precision, device_name: str) -> Arithmetic:
     """The arithmetic of that precision on a torch device such as ``cpu`` or ``npu:3``."""
-    kind = torch.device(device).type
-    if not precision.is_mixed:
-        return Arithmetic()
-    if kind == "cpu":
-        return HalfOnCpu(precision)
-    return Autocast(precision, kind)
+    on = of(device_name)
+    if precision.name == "fp32":
+        return Arithmetic(on)
+    if precision.name == "hf32":
+        return HighFloat32OnCpu(on) if on.kind == "cpu" else HighFloat32OnNpu(on)
+    if on.kind == "cpu":
+        return HalfOnCpu(on, precision)
+    return Autocast(on, precision)
+
+
+class HighFloat32OnCpu(Arithmetic):
+    """The CPU's model of HF32."""
+
+    def __init__(self, on: Device) -> None:
+        super().__init__(on)
+        self._hf32 = HighFloat32()
+
+    def fp32_mode(self) -> FP32Mode:
+        return "hf32" if self._hf32.enabled else super().fp32_mode()
+
+    def forward(self) -> AbstractContextManager[object]:
+        return self._hf32
+
+    def backward(self) -> AbstractContextManager[object]:
+        return self._hf32
+
+
+class HighFloat32OnNpu(Arithmetic):
+    """HF32 for the passes of training; the evaluation between them is strict FP32, as every arm's."""
+
+    def forward(self) -> AbstractContextManager[object]:
+        return self._device.hf32()
+
+    def backward(self) -> AbstractContextManager[object]:
+        return self._device.hf32()
 
 
 class HalfOnCpu(Arithmetic):
     """The CPU's model of the NPU: half arithmetic under the NPU's autocast list."""
 
-    def __init__(self, precision: Precision) -> None:
-        super().__init__(precision.loss_scale)
+    def __init__(self, on: Device, precision: Precision) -> None:
+        super().__init__(on, precision.loss_scale)
         self._half = HalfArithmetic(_DTYPES[precision.name], precision.overflow)
         self._clamped = {"precision/forward_clamped": 0.0, "precision/backward_clamped": 0.0}
 
@@ -76,6 +119,11 @@ class HalfOnCpu(Arithmetic):
         if saturation is not None:
             # The 910A's status register is cleared here: what overflowed in the forward pass is clamped in silence.
             self._clamped["precision/forward_clamped"] = _over_processes(saturation.clear())
+
+    def forward_overflowed(self, loss: torch.Tensor) -> bool:
+        if self._half.saturation is not None:
+            return self._clamped["precision/forward_clamped"] > 0
+        return super().forward_overflowed(loss)
 
     def backward(self) -> AbstractContextManager[object]:
         return self._half
@@ -98,18 +146,24 @@ class HalfOnCpu(Arithmetic):
 class Autocast(Arithmetic):
     """An accelerator's own 16-bit arithmetic under torch's autocast, or torch_npu's."""
 
-    def __init__(self, precision: Precision, device_type: str) -> None:
-        super().__init__(precision.loss_scale, device_type)
+    def __init__(self, on: Device, precision: Precision) -> None:
+        super().__init__(on, precision.loss_scale)
         self._precision = precision
-        self._device_type = device_type
+        self._flag: bool | None = None
 
     @contextmanager
     def forward(self) -> Iterator[None]:
+        kind = self._device.kind
         with ExitStack() as stack:
-            if self._device_type == "cuda" and self._precision.autocast == "npu":
+            if kind == "cuda" and self._precision.autocast == "npu":
                 stack.enter_context(cuda_as_on_npu())
-            stack.enter_context(torch.autocast(self._device_type, dtype=_DTYPES[self._precision.name]))
+            stack.enter_context(torch.autocast(kind, dtype=_DTYPES[self._precision.name]))
             yield
+        if self.scaler is not None:
+            self._flag = self._device.overflow_flag()  # now: the scaler clears it before the backward pass
+
+    def forward_overflowed(self, loss: torch.Tensor) -> bool:
+        return super().forward_overflowed(loss) if self._flag is None else self._flag
 
 
 def _over_processes(count: int) -> int:
@@ -119,11 +173,3 @@ def _over_processes(count: int) -> int:
     total = torch.tensor(count)
     dist.all_reduce(total)
     return int(total)
-
-
-def _grad_scaler(loss_scale: LossScale, device_type: str) -> torch.amp.GradScaler:
-    scaler: Callable[..., torch.amp.GradScaler] = partial(torch.amp.GradScaler, device_type)
-    if device_type == "npu":
-        # torch.amp.GradScaler does not know the NPU's overflow register, and torch_npu's takes no device.
-        scaler = torch.npu.amp.GradScaler  # type: ignore[attr-defined]
-    return scaler(init_scale=loss_scale.init, growth_interval=loss_scale.growth_interval)

@@ -6,7 +6,7 @@ convolutions and linear layers produced in the first step are recorded, beside t
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from workspace.precision.policy import Precision
 
 Audit = dict[str, Any]
 
-_COMPUTE_DTYPE = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+_COMPUTE_DTYPE = {"fp32": "float32", "hf32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
 class ArithmeticRecorder:
@@ -24,14 +24,17 @@ class ArithmeticRecorder:
 
     Args:
         islands: members of FP32 islands, as in `make_islands`; layers under them are counted apart.
+        fp32_mode: tells what FP32 is computed in at the moment; see `Arithmetic.fp32_mode`.
     """
 
-    def __init__(self, model: nn.Module, islands: Iterable[str]) -> None:
+    def __init__(self, model: nn.Module, islands: Iterable[str], fp32_mode: Callable[[], str]) -> None:
         prefixes = tuple(member for member in islands if ":" not in member)
         self._outputs: Counter[str] = Counter()
         self._island_outputs: Counter[str] = Counter()
         self._parameters = Counter(_name(p.dtype) for p in model.parameters())
         self._autocast: set[str] = set()
+        self._fp32_mode = fp32_mode
+        self._fp32_modes: Counter[str] = Counter()
         self._handles = []
         for path, module in model.named_modules():
             if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
@@ -43,6 +46,8 @@ class ArithmeticRecorder:
 
         def record(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
             counts[_name(output.dtype)] += 1
+            if output.dtype == torch.float32:
+                self._fp32_modes[self._fp32_mode()] += 1
             kind = output.device.type
             enabled = torch.is_autocast_enabled(kind)
             self._autocast.add(_name(torch.get_autocast_dtype(kind)) if enabled else "off")
@@ -56,6 +61,7 @@ class ArithmeticRecorder:
         return {
             "layer_outputs": dict(self._outputs),
             "island_outputs": dict(self._island_outputs),
+            "fp32_modes": dict(self._fp32_modes),
             "parameters": dict(self._parameters),
             "autocast": sorted(self._autocast),
         }
@@ -81,15 +87,19 @@ def contradictions(audit: Audit, precision: Precision) -> list[str]:
     masters = {dtype: count for dtype, count in audit["parameters"].items() if dtype != "float32"}
     if masters:
         found.append(f"parameters should be float32 masters and are {_counted(masters)}")
-    if precision.name == "fp32" and audit["autocast"] not in ([], ["off"]):
+    if not precision.is_mixed and audit["autocast"] not in ([], ["off"]):
         found.append(f"autocast was on: {', '.join(audit['autocast'])}")
     device = audit["device"]
-    if device["reduced_fp32"]:  # FP16 arms too have islands and an evaluation in FP32
-        found.append("the device computed FP32 with fewer mantissa bits (TF32 or HF32)")
-    if precision.name == "fp16" and device["kind"] != "cpu":  # on the CPU the mode is ours to model
-        mode = "inf_nan" if device.get("inf_nan_mode", True) else "saturate"
-        if mode != precision.overflow:
-            found.append(f"the hardware's overflow mode is {mode}, not {precision.overflow}")
+    mode = "hf32" if precision.name == "hf32" else "fp32"
+    reduced = {name: count for name, count in audit["fp32_modes"].items() if name != mode}
+    if reduced:
+        found.append(f"layers of {mode.upper()} were computed in {_counted(reduced)}")
+    # Between the steps the switches stand as they do for the evaluation, which is in FP32 wherever there is FP32.
+    if device["fp32"] not in ("fp32", "fp16"):
+        found.append(f"outside of the training step the device computes FP32 in {device['fp32']}")
+    overflow = device.get("overflow", precision.overflow)  # on the CPU the mode is ours to model
+    if precision.name == "fp16" and overflow != precision.overflow:
+        found.append(f"the hardware's overflow mode is {overflow}, not {precision.overflow}")
     if (precision.loss_scale is not None) != (audit["scaler"] is not None):
         found.append(f"gradient scaler: {audit['scaler'] or 'none'}")
     return found

@@ -1,4 +1,4 @@
-// Half arithmetic of the Ascend Cube on a CPU, the NPU's autocast policies for the CPU, and saturation.
+// Half arithmetic and HF32 of the Ascend Cube on a CPU, the NPU's autocast policies for the CPU, and saturation.
 //
 // Loaded on first use by half.py, which explains the arithmetic. Nothing is registered when the library is loaded:
 // `install_cube` and `set_autocast_policy` do it, once a process, with torch's warning about overridden kernels
@@ -7,9 +7,11 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
@@ -47,6 +49,31 @@ bool on_cube(const Tensor& a, const Tensor& b) {
 using NoAutocast = c10::impl::ExcludeDispatchKeyGuard;
 constexpr auto kAutocast = c10::DispatchKey::AutocastCPU;
 
+// HF32: FP32 with 11 of its 23 bits of mantissa, to nearest, ties to even. Infinities and nans keep their bits.
+constexpr uint32_t kDropped = 12;
+std::atomic<bool> hf32_on{false};
+
+uint32_t hf32_bits(uint32_t bits) {
+  constexpr uint32_t below_half = (1u << (kDropped - 1)) - 1, kept = ~((1u << kDropped) - 1);
+  const uint32_t rounded_up = (bits + below_half + ((bits >> kDropped) & 1u)) & kept;
+  return (bits & 0x7F800000u) == 0x7F800000u ? bits : rounded_up;
+}
+
+Tensor hf32(const Tensor& tensor) {
+  auto result = tensor.clone();  // dense, whatever the original is
+  auto* values = reinterpret_cast<uint32_t*>(result.data_ptr<float>());
+  at::parallel_for(0, result.numel(), 1 << 16, [&](int64_t begin, int64_t end) {
+    for (auto i = begin; i < end; ++i) {
+      values[i] = hf32_bits(values[i]);
+    }
+  });
+  return result;
+}
+
+bool on_hf32(const Tensor& a, const Tensor& b) {
+  return hf32_on.load(std::memory_order_relaxed) && a.scalar_type() == at::kFloat && b.scalar_type() == at::kFloat;
+}
+
 Tensor up(const Tensor& tensor) {
   return tensor.to(at::kFloat);
 }
@@ -58,6 +85,10 @@ Tensor rounded(const Tensor& result, const Tensor& like) {
 Tensor convolution(
     const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias, IntArrayRef stride,
     IntArrayRef padding, IntArrayRef dilation, bool transposed, IntArrayRef output_padding, int64_t groups) {
+  if (on_hf32(input, weight)) {
+    return at::native::convolution(
+        hf32(input), hf32(weight), bias, stride, padding, dilation, transposed, output_padding, groups);
+  }
   if (!on_cube(input, weight)) {
     return at::native::convolution(
         input, weight, bias, stride, padding, dilation, transposed, output_padding, groups);
@@ -77,6 +108,17 @@ std::tuple<Tensor, Tensor, Tensor> convolution_backward(
     const Tensor& grad_output, const Tensor& input, const Tensor& weight, at::OptionalIntArrayRef bias_sizes,
     IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, bool transposed, IntArrayRef output_padding,
     int64_t groups, std::array<bool, 3> output_mask) {
+  if (on_hf32(input, weight)) {
+    auto [grad_input, grad_weight, grad_bias] = at::native::convolution_backward(
+        hf32(grad_output), hf32(input), hf32(weight), bias_sizes, stride, padding, dilation, transposed, output_padding,
+        groups, {output_mask[0], output_mask[1], false});
+    if (output_mask[2]) {  // a sum, which is not the Cube's work
+      std::vector<int64_t> dims(grad_output.dim() - 1);
+      std::iota(dims.begin() + 1, dims.end(), 2);
+      grad_bias = grad_output.sum(dims);
+    }
+    return {grad_input, grad_weight, grad_bias};
+  }
   if (!on_cube(input, weight) || grad_output.scalar_type() != input.scalar_type()) {
     return at::native::convolution_backward(
         grad_output, input, weight, bias_sizes, stride, padding, dilation, transposed, output_padding, groups,
@@ -171,6 +213,14 @@ void install_cube() {
 
 bool enable_cube(bool enabled) {
   return cube_enabled.exchange(enabled);
+}
+
+bool enable_hf32(bool enabled) {
+  return hf32_on.exchange(enabled);
+}
+
+bool hf32_enabled() {
+  return hf32_on.load();
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -333,6 +383,8 @@ int64_t saturate_(const Tensor& self) {
 TORCH_LIBRARY(half_arithmetic, m) {
   m.def("install_cube() -> ()", &install_cube);
   m.def("enable_cube(bool enabled) -> bool", &enable_cube);
+  m.def("enable_hf32(bool enabled) -> bool", &enable_hf32);
+  m.def("hf32_enabled() -> bool", &hf32_enabled);
   m.def("set_autocast_policy(str policy, str[] overloads) -> ()", &set_autocast_policy);
   m.def("saturate_(Tensor(a!) self) -> int");
 }

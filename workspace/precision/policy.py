@@ -6,13 +6,14 @@ environment variable holds another opinion; what the hardware really did is reco
 """
 
 import math
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from workspace.errors import UserError
 
-Dtype = Literal["fp32", "fp16", "bf16"]
+Name = Literal["fp32", "hf32", "fp16", "bf16"]
 Overflow = Literal["inf_nan", "saturate"]
 
 
@@ -44,42 +45,43 @@ class Precision:
 
     Attributes:
         name: the compute type of convolutions and matrix products. ``fp32`` means strict FP32: TF32 (NVIDIA) and
-            HF32 (Ascend A2/A3, whose convolutions use it unless told otherwise) are switched off.
-        loss_scale: ``None`` for fp32 and bf16.
+            HF32 (Ascend) are switched off. ``hf32`` is what an Ascend A2 or A3 makes of FP32 unless told otherwise:
+            convolutions round their operands to 11 bits of mantissa, matrix products stay FP32.
+        loss_scale: ``None`` but for fp16.
         overflow: what a value above 65504 becomes in FP16. ``inf_nan`` follows IEEE 754 (Ascend A2/A3, CUDA);
-            ``saturate`` clamps to +-65504 and turns nan into 0, as the Ascend 910A does. On an accelerator the mode
-            is the hardware's and is checked, not chosen.
+            ``saturate`` clamps to +-65504 and turns nan into 0, as the Ascend 910A does. An accelerator that cannot
+            is refused, and the audit checks what it did.
         fp32_islands: names of module groups of the detector that stay in FP32 (see ``Detector.islands``).
         autocast: whose list of FP16 and FP32 operators CUDA follows: ``npu`` leaves alone the overloads that
             torch_npu leaves alone (all ``upsample_*`` among them), ``torch`` is torch's own list. The CPU always
             follows the NPU's list, and an NPU its own.
     """
 
-    name: Dtype
+    name: Name
     loss_scale: LossScale | None = None
     overflow: Overflow = "inf_nan"
     fp32_islands: tuple[str, ...] = ()
     autocast: Literal["npu", "torch"] = "npu"
 
     def __post_init__(self) -> None:
-        if self.name not in ("fp32", "fp16", "bf16"):
-            raise UserError(f"precision {self.name!r}: use fp32, fp16 or bf16")
+        if self.name not in typing.get_args(Name):
+            raise UserError(f"precision {self.name!r}: use fp32, hf32, fp16 or bf16")
         if self.overflow not in ("inf_nan", "saturate"):
             raise UserError(f"overflow mode {self.overflow!r}: use 'inf_nan' or 'saturate'")
         if self.autocast not in ("npu", "torch"):
             raise UserError(f"autocast list {self.autocast!r}: use 'npu' or 'torch'")
         if (self.name == "fp16") != (self.loss_scale is not None):
-            raise UserError(f"precision {self.name}: fp16 needs a loss scale, fp32 and bf16 take none")
+            raise UserError(f"precision {self.name}: fp16 needs a loss scale, the others take none")
         if self.name != "fp16" and self.overflow != "inf_nan":
             raise UserError(f"precision {self.name}: only fp16 can saturate")
-        if self.name == "fp32" and self.fp32_islands:
-            raise UserError("precision fp32: FP32 islands make sense only inside fp16 or bf16")
+        if self.fp32_islands and not self.is_mixed:
+            raise UserError(f"precision {self.name}: FP32 islands make sense only inside fp16 or bf16")
         object.__setattr__(self, "fp32_islands", tuple(sorted(set(self.fp32_islands))))
 
     @property
     def is_mixed(self) -> bool:
         """Whether convolutions and matrix products run in a 16-bit type under autocast."""
-        return self.name != "fp32"
+        return self.name in ("fp16", "bf16")
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "Precision":

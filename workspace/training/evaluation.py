@@ -21,6 +21,7 @@ from workspace.precision.arithmetic import Arithmetic, arithmetic
 from workspace.training import data, metric, modules  # noqa: F401  registers what configurations name
 from workspace.training.checkpoints import Checkpoint
 from workspace.training.config import build_config
+from workspace.training.nms import suppress_where_possible
 from workspace.training.runner import RunRunner
 from workspace.training.task import Task
 
@@ -59,10 +60,12 @@ def evaluate(checkpoint: Checkpoint, task: Task, precision: Precision = FP32) ->
         )
     register_all_modules()
     device = devices.device(task.spec.device)
+    device.prepare(precision)
     device.check()
     device.select(task.devices[0])
-    if device.has_strict_fp32:
-        device.use_strict_fp32()
+    device.require(precision)
+    device.use_strict_fp32()
+    suppress_where_possible(task.devices[0])
     with TemporaryDirectory() as folder:
         found = Path(folder) / "found"
         cfg = _config(dataclasses.replace(task, folder=Path(folder)), found)

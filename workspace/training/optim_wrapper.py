@@ -28,7 +28,8 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
 
     Attributes:
         step_metrics: of the last step: ``train/grad_norm`` (L2, unscaled, before clipping) and, in FP16,
-            ``precision/loss_scale``, ``precision/skipped_steps`` (so far) and, every `UNDERFLOW_INTERVAL` steps,
+            ``precision/loss_scale``, ``precision/skipped_steps`` and ``precision/forward_overflows`` (steps so far
+            whose backward pass overflowed, and whose forward pass did) and, every `UNDERFLOW_INTERVAL` steps,
             ``precision/underflow_share`` and ``precision/subnormal_share``: the shares of entries of the scaled
             parameter gradients below FP16's smallest positive and smallest normal number. Where FP16 saturates,
             ``precision/forward_clamped`` and ``precision/backward_clamped``: elements that did not fit.
@@ -48,6 +49,8 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
         self.arithmetic = arithmetic(Precision.from_json(precision), device)
         self.step_metrics: dict[str, float] = {}
         self.skipped_steps = 0
+        self.forward_overflows = 0
+        self._forward_overflowed = False
         self._stepped = False
         self._steps_seen = 0
         optimizer.register_step_post_hook(self._note_step)
@@ -62,6 +65,8 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
 
     def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
         scaler = self.arithmetic.scaler
+        if scaler is not None:
+            self._forward_overflowed |= self.arithmetic.forward_overflowed(loss)
         with self.arithmetic.backward():
             scaled: torch.Tensor = loss if scaler is None else scaler.scale(loss)
             torch.autograd.backward(scaled, **kwargs)
@@ -89,6 +94,9 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
             self.arithmetic.update_scale()
             self.skipped_steps += not self._stepped
             self.step_metrics["precision/skipped_steps"] = self.skipped_steps
+            self.forward_overflows += self._forward_overflowed
+            self._forward_overflowed = False
+            self.step_metrics["precision/forward_overflows"] = self.forward_overflows
         self.step_metrics["train/grad_norm"] = float(norm)
         self._steps_seen += 1
 
@@ -96,13 +104,18 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
         state: dict[str, Any] = super().state_dict()
         if self.arithmetic.scaler is not None:
             state["loss_scaler"] = self.arithmetic.scaler.state_dict()
-        state["steps"] = {"seen": self._steps_seen, "skipped": self.skipped_steps}
+        state["steps"] = {
+            "seen": self._steps_seen,
+            "skipped": self.skipped_steps,
+            "forward_overflows": self.forward_overflows,
+        }
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         state = dict(state_dict)
         steps = state.pop("steps")
         self._steps_seen, self.skipped_steps = steps["seen"], steps["skipped"]
+        self.forward_overflows = steps.get("forward_overflows", 0)  # checkpoints of earlier versions do not say
         stored = state.pop("loss_scaler", {})
         if self.arithmetic.scaler is not None:
             # torch_npu's scaler has one key more ("dynamic") than torch's, and neither accepts the other's state.

@@ -21,6 +21,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from workspace import devices
+from workspace.devices import hccl
 from workspace.errors import UserError
 from workspace.spec import DeviceKind
 from workspace.training.task import Task, preload
@@ -43,13 +44,15 @@ def on_all_devices(function: Callable[[Task], None], task: Task) -> None:
         function: of a module; its task has the one device of its process.
 
     Raises:
-        UserError: the batch cannot be shared equally, or a process raised it.
+        UserError: the batch cannot be shared equally, `RANK_TABLE_FILE` is of another run, or a process raised it.
         RuntimeError: a process raised something else. The message is the first line of that; its traceback is printed.
         ProcessKilledError: a process was killed.
     """
     count, batch = len(task.devices), task.spec.recipe.batch_size
     if batch % count:
         raise UserError(f"{count} devices cannot share a batch of {batch} equally: take a number that divides it")
+    if task.spec.device == "npu" and (table := os.environ.get(hccl.RANK_TABLE)):
+        hccl.check_rank_table(Path(table), count)
     # Its fork server imports once for all processes. Forking this process is out of the question: it has threads.
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload(task.spec.device)))
     with tempfile.TemporaryDirectory() as reports:
@@ -91,7 +94,10 @@ def _process(function: Callable[[Task], None], task: Task) -> None:
     _end_with_parent()
     own = dataclasses.replace(task, devices=(task.devices[int(os.environ["RANK"])],))
     try:
+        if task.spec.device == "npu":
+            os.environ.update(hccl.settings(os.environ))
         device = devices.device(task.spec.device)
+        device.prepare(task.spec.precision)
         device.check()
         device.select(own.devices[0])
         dist.init_process_group(BACKENDS[task.spec.device])

@@ -7,6 +7,7 @@ from typing import Any
 
 import mmcv
 import mmengine
+import numpy as np
 import torch
 from mmdet.utils import register_all_modules
 from mmengine.dist import get_rank
@@ -23,8 +24,10 @@ from workspace.spec import AUDIT, CONFIG, RESULT, SPEC
 from workspace.training import data, metric, modules, optim_wrapper  # noqa: F401  registers what configurations name
 from workspace.training.config import build_config, island_members
 from workspace.training.hooks import BufferHook, CheckpointHook, EpochSeedHook, JournalHook
+from workspace.training.nms import suppress_where_possible
 from workspace.training.processes import ProcessKilledError, on_all_devices, reason
 from workspace.training.runner import RunRunner
+from workspace.training.system_metrics import system_metrics
 from workspace.training.task import Task
 
 
@@ -50,10 +53,11 @@ def train(task: Task) -> None:
         journal = JournalWriter(task.folder)
         try:
             write_json(task.folder / SPEC, task.spec.to_json())
-            if len(task.devices) > 1:
-                on_all_devices(_train_together, task)
-            else:
-                _train(task, journal)
+            with system_metrics(task, journal):
+                if len(task.devices) > 1:
+                    on_all_devices(_train_together, task)
+                else:
+                    _train(task, journal)
         except ProcessKilledError:
             raise  # as a worker that is killed: without a word in the journal, so that it is started again
         except BaseException as error:
@@ -80,15 +84,17 @@ def _train(task: Task, journal: JournalWriter | None) -> None:
     spec = task.spec
     torch.set_num_threads(task.threads)
     device = devices.device(spec.device)
+    device.prepare(spec.precision)
     device.check()
     device.select(task.devices[0])
-    if spec.precision.name == "fp32" or device.has_strict_fp32:
-        device.use_strict_fp32()  # of FP16 arms too: they are evaluated in FP32, and their islands compute in it
+    device.require(spec.precision)
+    device.use_strict_fp32()  # in every arm: all are evaluated in FP32, and islands compute in it
+    suppressed_on = suppress_where_possible(task.devices[0])
     judged_by = detector(spec.detector).metric
     versions = _versions()
     runner = build_runner(task)
     observer = JournalHook(journal, judged_by)
-    audit = AuditHook(task, keep=journal is not None)
+    audit = AuditHook(task, nms=suppressed_on, keep=journal is not None)
     for hook in (EpochSeedHook(), audit, observer):
         runner.register_hook(hook)
     if runner.distributed:
@@ -111,6 +117,8 @@ def _train(task: Task, journal: JournalWriter | None) -> None:
             "steps": runner.iter,
             "skipped_steps": runner.optim_wrapper.skipped_steps,
             "seconds": device_seconds(task.folder),
+            "step_seconds": _median_step(runner),
+            "peak_memory": device.peak_memory(),
             "audit": audit.observed,
             "versions": versions,
         },
@@ -135,19 +143,22 @@ class AuditHook(Hook):  # type: ignore[misc]
     """Records the arithmetic of the first step and stops a run whose audit contradicts its precision.
 
     Args:
+        nms: kind of the device that boxes are suppressed on.
         keep: whether to store the audit too.
     """
 
     priority = "VERY_LOW"
 
-    def __init__(self, task: Task, *, keep: bool) -> None:
+    def __init__(self, task: Task, *, nms: str, keep: bool) -> None:
         self._task = task
+        self._nms = nms
         self._keep = keep
         self._recorder: ArithmeticRecorder | None = None
         self.observed: Audit = {}
 
     def before_train(self, runner: RunRunner) -> None:
-        self._recorder = ArithmeticRecorder(runner.plain_model, island_members(self._task.spec))
+        arithmetic = runner.optim_wrapper.arithmetic
+        self._recorder = ArithmeticRecorder(runner.plain_model, island_members(self._task.spec), arithmetic.fp32_mode)
 
     def after_train_iter(self, runner: RunRunner, *_: Any, **__: Any) -> None:
         if self._recorder is None:
@@ -158,6 +169,7 @@ class AuditHook(Hook):  # type: ignore[misc]
             "optim_wrapper": type(runner.optim_wrapper).__name__,
             "scaler": None if scaler is None else f"{type(scaler).__module__}.{type(scaler).__qualname__}",
             "device": devices.device(self._task.spec.device).facts(),
+            "nms": self._nms,
             "precision": self._task.spec.to_json()["precision"],
         }
         self._recorder = None
@@ -167,6 +179,12 @@ class AuditHook(Hook):  # type: ignore[misc]
             write_json(self._task.folder / AUDIT, self.observed)
         if found:
             raise UserError(f"the audit contradicts precision {self._task.spec.precision.name}: {'; '.join(found)}")
+
+
+def _median_step(runner: RunRunner) -> float:
+    """Seconds of a training step of this attempt, the loading of its pictures included; its median."""
+    times, _ = runner.message_hub.get_scalar("train/time").data
+    return float(np.median(times))
 
 
 def _versions() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """MMEngine's Runner with a device of our choice and checkpoints that survive a kill."""
 
+import copy
 import io
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import mmdet
 import mmengine
 import torch
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper, revert_sync_batchnorm
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.runner import Runner
 from torch import nn
 
@@ -48,6 +51,19 @@ class RunRunner(Runner):  # type: ignore[misc]
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         """The environment stands in the result; see `dump_config` for the configuration."""
+
+    def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict[str, Any]) -> OptimWrapper:
+        """MMEngine's builder would exchange the wrapper for its own on an Ascend 910A, in CPU runs beside one too."""
+        if isinstance(optim_wrapper, OptimWrapper):
+            return optim_wrapper
+        described = copy.deepcopy(optim_wrapper)
+        constructor = dict(
+            type=described.pop("constructor"),
+            paramwise_cfg=described.pop("paramwise_cfg", None),
+            optim_wrapper_cfg=described,
+        )
+        built: OptimWrapper = OPTIM_WRAPPER_CONSTRUCTORS.build(constructor)(self.model)
+        return built
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
         device = torch.device(self.cfg.device)
