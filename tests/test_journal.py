@@ -146,5 +146,22 @@ def test_device_seconds_are_those_of_all_attempts(
     assert device_seconds(tmp_path) == seconds
 
 
+def test_samples_of_the_hardware_do_not_count_as_time_on_it(tmp_path: Path) -> None:
+    """They are taken from before an attempt's start on: between two attempts nothing was held."""
+    events = [("system", 90), ("start", 100), ("step", 103), ("system", 104)]
+    again = [("system", 990), ("start", 1000), ("step", 1002), ("end", 1003), ("system", 1005)]
+    write_at_times(tmp_path, *events, *again)
+    assert device_seconds(tmp_path) == 3 + 3
+
+
+def test_samples_of_the_hardware_are_kept_over_an_interruption() -> None:
+    samples = [{"kind": "system", "time": time} for time in (1, 5, 8)]
+    events = [{"kind": "start", "step": 0}, samples[0], {"kind": "step", "step": 1}, samples[1]]
+    again = [samples[2], {"kind": "start", "step": 0}, {"kind": "step", "step": 1}]
+    kept = latest([*events, *again])
+    assert [event for event in kept if event["kind"] == "system"] == samples
+    assert len([event for event in kept if event["kind"] == "step"]) == 1
+
+
 def test_a_run_that_never_began_took_no_time(tmp_path: Path) -> None:
     assert device_seconds(tmp_path) == 0

@@ -7,11 +7,13 @@ A worker writes it, the orchestrator follows it while the run trains, and tracki
 ``step``       ``step`` (1-based, over the whole run), ``epoch``, ``metrics``: name to float
 ``eval``       ``step``, ``epoch`` (completed), ``metrics``; AP under MMDetection's keys, as fractions (0 to 1)
 ``checkpoint`` ``step``, ``epoch``
+``system``     ``devices``: torch's names of the run's devices; ``metrics``: how busy they were
 ``end``        ``status``: ``finished`` or ``failed``; ``reason`` when failed
 =============  ===========================================================================================
 
 Every event has ``time``, seconds since the epoch. After an interruption the events between the last checkpoint and
-the kill stand twice; :func:`latest` keeps the ones of the last attempt.
+the kill stand twice; :func:`latest` keeps the ones of the last attempt. Samples of the hardware belong to no step: they
+come from a thread or a process of their own, may precede their attempt's start, and all of them are kept.
 """
 
 import json
@@ -25,7 +27,10 @@ EVENTS = "events.jsonl"
 
 
 class JournalWriter:
-    """Appends events to a run's journal; each line reaches the operating system before :meth:`write` returns."""
+    """Appends events to a run's journal; each line reaches the operating system before :meth:`write` returns.
+
+    Threads and processes may write to one journal: a line is a single write to a file opened to append.
+    """
 
     def __init__(self, folder: Path) -> None:
         path = folder / EVENTS
@@ -82,6 +87,8 @@ def device_seconds(folder: Path) -> float:
     total = 0.0
     last: float | None = None
     for event in JournalReader(folder).read():
+        if event["kind"] == "system":
+            continue
         if event["kind"] == "start":
             last = event["time"]
         elif last is not None:  # an attempt that fails before its training begins has an end and no start

@@ -34,6 +34,20 @@ def start(work_dir: Path, spec: RunSpec, *, steps: int, step: float, evaluation:
     (folder / EVENTS).write_text("".join(json.dumps(event) + "\n" for event in events))
 
 
+def test_samples_of_the_hardware_do_not_hide_steps_and_evaluations(tmp_path: Path) -> None:
+    small = plan()
+    spec = dataclasses.replace(small.baseline()[0].spec, epochs=1, evaluations=1, seed=7)
+    start(tmp_path, spec, steps=50, step=0.5, evaluation=6.0)
+    journal = run_folder(tmp_path, spec) / EVENTS
+    lines = []
+    for line in journal.read_text().splitlines():
+        sample = {"kind": "system", "time": json.loads(line)["time"] - 0.1, "devices": ["npu:0"], "metrics": {}}
+        lines += [json.dumps(sample), line]
+    journal.write_text("\n".join(lines) + "\n")
+    found = Costs(small.conditions, tmp_path).estimate(small.baseline()[0].spec, "a CPU")
+    assert found == Estimate(pytest.approx(1200 * 0.5 + 3 * 6.0), "measured: 0.5 s a step")
+
+
 def test_finished_runs_alike_tell_best(tmp_path: Path) -> None:
     small = plan()
     baseline, default = small.baseline(), small.default()

@@ -54,6 +54,10 @@ class FakeRun:
         writer.write("eval", time=at, step=step, epoch=0, metrics=metrics)
         writer.close()
 
+    def sample(self, *, at: float, **metrics: float) -> None:
+        """A sample of the hardware, as a worker on an NPU takes it."""
+        self.write("system", time=at, devices=["npu:3"], metrics=metrics)
+
     def write(self, kind: str, **fields: Any) -> None:
         writer = JournalWriter(self.folder)
         writer.write(kind, **fields)

@@ -153,6 +153,8 @@ def _timing(folder: Path) -> _Timing | None:
     before: tuple[str, float] | None = None
     for event in JournalReader(folder).read():
         kind, time = event["kind"], event["time"]
+        if kind == "system":
+            continue
         if before is not None and before[0] == "step":
             if kind == "step":
                 steps.append(time - before[1])

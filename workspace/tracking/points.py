@@ -8,6 +8,8 @@ from typing import NamedTuple
 from workspace.journal import Event, JournalReader, latest
 
 AP = "AP"
+SYSTEM = "system/"
+"""Begins the names that MLflow's UI shows under "System metrics"."""
 
 
 class Point(NamedTuple):
@@ -29,6 +31,8 @@ class Points:
     Evaluations wait for a checkpoint at their step or later, or the run's end: what is trained again after a kill is
     evaluated again, and the AP in the store must be the one in the run's result.
 
+    The step of a sample of the hardware is its number in the journal, counted from 0 over all attempts, as in MLflow.
+
     Args:
         folder: of the run.
         metric: MMDetection's key of the AP, a fraction; shipped in points under ``AP`` as well.
@@ -45,6 +49,7 @@ class Points:
         self._stored: dict[str, int] = {}
         self._waiting: list[Event] = []
         self._checkpoint = 0
+        self._samples = 0
         self.started: int | None = None
         self.ended: int | None = None
         self.last_step = 0
@@ -53,6 +58,9 @@ class Points:
     def read(self) -> None:
         """Takes in what the journal has gained."""
         for event in self._reader.read():
+            if event["kind"] == "system":
+                event["sample"] = self._samples
+                self._samples += 1
             self._waiting.append(event)
             self.ended = _milliseconds(event)
             self.started = self.started or self.ended
@@ -75,7 +83,7 @@ class Points:
             if event["kind"] == "eval" and not complete and event["step"] > self._checkpoint:
                 continue
             for name, value in self._values(event):
-                found[name, event["step"]] = Point(name, value, _milliseconds(event), event["step"])
+                found[name, _step(event)] = Point(name, value, _milliseconds(event), _step(event))
         return sorted((p for p in found.values() if self._lacks(p.name, p.step)), key=lambda p: p.step)
 
     def stored(self, last_steps: Mapping[str, int]) -> None:
@@ -87,16 +95,21 @@ class Points:
         return step > self._stored.get(name, -1)
 
     def _is_waiting(self, event: Event) -> bool:
-        return event["kind"] in ("step", "eval") and any(
-            self._lacks(name, event["step"]) for name, _ in self._values(event)
+        return event["kind"] in ("step", "eval", "system") and any(
+            self._lacks(name, _step(event)) for name, _ in self._values(event)
         )
 
     def _values(self, event: Event) -> list[tuple[str, float]]:
         metrics = event.get("metrics", {})
-        values = [(_metric_name(name), float(value)) for name, value in metrics.items()]
+        room = SYSTEM if event["kind"] == "system" else ""
+        values = [(room + _metric_name(name), float(value)) for name, value in metrics.items()]
         if event["kind"] == "eval" and self._metric in metrics:
             values.append((AP, 100.0 * metrics[self._metric]))
         return values
+
+
+def _step(event: Event) -> int:
+    return int(event["sample" if event["kind"] == "system" else "step"])
 
 
 def _milliseconds(event: Event) -> int:
