@@ -86,7 +86,7 @@ class Device(ABC):
         return None
 
     def monitor(self, torch_names: Sequence[str]) -> Monitor | None:
-        """Reads these devices from any thread, and from a process that does not use them; ``None`` where nothing can."""
+        """Reads these devices, from any thread, and in a process that does not use them too; ``None``: nothing can."""
         return None
 
     @abstractmethod
