@@ -8,7 +8,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep lint test test-slow
+.PHONY: help setup sweep lint test test-slow test-npu
 
 CONDA_ENVIRONMENT := $(if $(filter-out base,$(CONDA_DEFAULT_ENV)),$(CONDA_PREFIX))
 ENVIRONMENT ?= $(or $(VIRTUAL_ENV),$(CONDA_ENVIRONMENT),.venv)
@@ -27,10 +27,14 @@ lint: setup ## ruff, mypy, shellcheck
 	@ruff check .
 	@ruff format --check .
 	@mypy
-	@shellcheck tools/setup .ci/run
+	@shellcheck -x tools/setup tools/setup-npu-sim .ci/run tests/npu_sim/set_env.sh
 
 test: lint ## lint, then all tests that take seconds
 	python -m pytest -m "not slow" $(ARGS)
 
 test-slow: setup ## the tests that take minutes
 	python -m pytest -m slow $(ARGS)
+
+test-npu: setup ## on a simulated NPU: the real torch_npu over a CANN built here (tests/npu_sim)
+	@tools/setup-npu-sim "$(ENVIRONMENT)" .venv-npu
+	@source .venv-npu/cann/set_env.sh && .venv-npu/bin/python -m pytest tests/npu_sim $(ARGS)

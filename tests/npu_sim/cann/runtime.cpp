@@ -1,0 +1,370 @@
+// The runtime of the simulated NPU: initialisation, devices, what the chip can do, versions, errors.
+//
+// Signatures and return codes are those of CANN's public headers (acl/acl_rt.h). A kernel is finished when its call
+// returns, so there is nothing to wait for, and no time-out.
+
+#include "simulation.h"
+
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <map>
+#include <mutex>
+#include <sstream>
+
+namespace sim {
+namespace {
+
+std::string setting(const char* name, const char* otherwise) {
+  const char* value = std::getenv(name);
+  return value != nullptr && *value != '\0' ? value : otherwise;
+}
+
+uint32_t visible(uint32_t present) {
+  const char* listed = std::getenv("ASCEND_RT_VISIBLE_DEVICES");
+  if (listed == nullptr) {
+    return present;
+  }
+  std::istringstream ids(listed);
+  std::string id;
+  uint32_t count = 0;
+  while (std::getline(ids, id, ',')) {
+    char* end = nullptr;
+    const long number = std::strtol(id.c_str(), &end, 10);
+    if (id.empty() || *end != '\0' || number < 0 || number >= static_cast<long>(present)) {
+      break;
+    }
+    ++count;
+  }
+  return count;
+}
+
+thread_local int32_t device_of_thread = -1;
+thread_local std::string recent_message;
+thread_local aclError last_error = ACL_SUCCESS;
+
+}  // namespace
+
+const Machine& machine() {
+  static const Machine simulated{
+      setting("NPU_SIM_SOC", "Ascend910B3"),
+      visible(static_cast<uint32_t>(std::stoul(setting("NPU_SIM_DEVICES", "8")))),
+      std::stoul(setting("NPU_SIM_MEMORY_MIB", "65536")) << 20,
+  };
+  return simulated;
+}
+
+bool Machine::is_first_generation() const {
+  for (const char* name : {"Ascend910A", "Ascend910ProA", "Ascend910PremiumA", "Ascend910B", "Ascend910ProB"}) {
+    if (soc == name) {
+      return true;
+    }
+  }
+  return soc.rfind("Ascend310P", 0) == 0;
+}
+
+int32_t current_device() {
+  return device_of_thread;
+}
+
+aclError fail(aclError code, const char* call, const std::string& reason) {
+  recent_message = std::string(call) + ": " + reason;
+  last_error = code;
+  return code;
+}
+
+// Not ACL_ERROR_RT_FEATURE_NOT_SUPPORT, which torch_npu takes for a warning.
+aclError unserved(const char* call) {
+  return fail(ACL_ERROR_API_NOT_SUPPORT, call, "not served by the simulated NPU");
+}
+
+}  // namespace sim
+
+namespace {
+
+std::mutex states;
+bool initialised = false;
+// One context a device, made by its first aclrtSetDevice; its address is the context.
+std::array<char, 64> contexts;
+std::array<bool, 64> active;
+std::map<int, int64_t> system_parameters;
+aclrtFloatOverflowMode overflow_mode = ACL_RT_OVERFLOW_MODE_SATURATION;
+
+bool exists(int32_t device) {
+  return device >= 0 && static_cast<uint32_t>(device) < sim::machine().devices;
+}
+
+aclError no_such_device(const char* call, int32_t device) {
+  return sim::fail(
+      ACL_ERROR_RT_INVALID_DEVICEID, call,
+      "device " + std::to_string(device) + " of " + std::to_string(sim::machine().devices));
+}
+
+}  // namespace
+
+extern "C" {
+
+// The simulated device's kernels come up with its driver: every process that uses the device has them. torch and
+// torch_npu are in the process already, and the kernels replace torch_npu's.
+aclError aclInit(const char*) {
+  std::lock_guard<std::mutex> lock(states);
+  if (initialised) {
+    return ACL_ERROR_REPEAT_INITIALIZE;
+  }
+  void* kernels = dlopen("libnpu_sim_kernels.so", RTLD_NOW);
+  if (kernels == nullptr) {
+    return sim::fail(ACL_ERROR_INTERNAL_ERROR, __func__, dlerror());
+  }
+  const auto bring_up = reinterpret_cast<const char* (*)()>(dlsym(kernels, "npu_sim_bring_up"));
+  if (const char* complaint = bring_up == nullptr ? dlerror() : bring_up()) {
+    return sim::fail(ACL_ERROR_INTERNAL_ERROR, __func__, complaint);
+  }
+  initialised = true;
+  return ACL_SUCCESS;
+}
+
+aclError aclFinalize() {
+  std::lock_guard<std::mutex> lock(states);
+  initialised = false;
+  return ACL_SUCCESS;
+}
+
+const char* aclGetRecentErrMsg() {
+  static thread_local std::string handed_out;
+  handed_out.swap(sim::recent_message);
+  sim::recent_message.clear();
+  return handed_out.c_str();
+}
+
+aclError aclrtPeekAtLastError(aclrtLastErrLevel) {
+  return sim::last_error;
+}
+
+aclError aclrtGetLastError(aclrtLastErrLevel) {
+  const aclError error = sim::last_error;
+  sim::last_error = ACL_SUCCESS;
+  return error;
+}
+
+const char* aclrtGetSocName() {
+  return sim::machine().soc.c_str();
+}
+
+aclError aclrtGetDeviceCount(uint32_t* count) {
+  *count = sim::machine().devices;
+  return *count > 0 ? ACL_SUCCESS : sim::fail(ACL_ERROR_RT_NO_DEVICE, __func__, "no device");
+}
+
+aclError aclrtSetDevice(int32_t device) {
+  if (!exists(device)) {
+    return no_such_device(__func__, device);
+  }
+  sim::device_of_thread = device;
+  active[device] = true;
+  return ACL_SUCCESS;
+}
+
+aclError aclrtGetDevice(int32_t* device) {
+  if (sim::device_of_thread < 0) {
+    return ACL_ERROR_RT_CONTEXT_NULL;
+  }
+  *device = sim::device_of_thread;
+  return ACL_SUCCESS;
+}
+
+aclError aclrtResetDevice(int32_t device) {
+  if (!exists(device)) {
+    return no_such_device(__func__, device);
+  }
+  active[device] = false;
+  if (sim::device_of_thread == device) {
+    sim::device_of_thread = -1;
+  }
+  return ACL_SUCCESS;
+}
+
+aclError aclrtGetCurrentContext(aclrtContext* context) {
+  if (sim::device_of_thread < 0) {
+    return ACL_ERROR_RT_CONTEXT_NULL;
+  }
+  *context = &contexts[sim::device_of_thread];
+  return ACL_SUCCESS;
+}
+
+aclError aclrtSetCurrentContext(aclrtContext context) {
+  const auto device = static_cast<int32_t>(static_cast<char*>(context) - contexts.data());
+  return context == nullptr ? ACL_ERROR_INVALID_PARAM : aclrtSetDevice(device);
+}
+
+aclError aclrtGetPrimaryCtxState(int32_t device, uint32_t*, int32_t* is_active) {
+  if (!exists(device)) {
+    return no_such_device(__func__, device);
+  }
+  *is_active = active[device] ? 1 : 0;
+  return ACL_SUCCESS;
+}
+
+aclError aclrtSynchronizeDevice() {
+  return ACL_SUCCESS;
+}
+
+aclError aclrtSynchronizeDeviceWithTimeout(int32_t) {
+  return ACL_SUCCESS;
+}
+
+aclError aclrtSetOpExecuteTimeOut(uint32_t) {
+  return ACL_SUCCESS;
+}
+
+aclError aclrtSetOpWaitTimeout(uint32_t) {
+  return ACL_SUCCESS;
+}
+
+// Whoever asks finds the device idle: its kernels are finished when their calls return.
+aclError aclrtGetDeviceUtilizationRate(int32_t device, aclrtUtilizationInfo* utilization) {
+  if (!exists(device)) {
+    return no_such_device(__func__, device);
+  }
+  *utilization = aclrtUtilizationInfo{};
+  size_t free = 0, total = 0;
+  const aclError error = aclrtGetMemInfo(ACL_HBM_MEM, &free, &total);
+  utilization->memoryUtilization = total > 0 ? static_cast<int32_t>(100 * (total - free) / total) : 0;
+  return error;
+}
+
+// ---- What the chip can do -------------------------------------------------------------------------------------------
+
+aclError aclGetCannAttribute(aclCannAttr attribute, int32_t* value) {
+  const bool newer = !sim::machine().is_first_generation();
+  switch (attribute) {
+    case ACL_CANN_ATTR_INF_NAN:
+    case ACL_CANN_ATTR_BF16:
+      *value = newer;
+      return ACL_SUCCESS;
+    case ACL_CANN_ATTR_JIT_COMPILE:
+      *value = !newer;
+      return ACL_SUCCESS;
+    default:
+      return sim::unserved("aclGetCannAttribute of another attribute");
+  }
+}
+
+// The cores and the cache that compute here are the host's.
+aclError aclGetDeviceCapability(uint32_t, aclDeviceInfo what, int64_t* value) {
+  switch (what) {
+    case ACL_DEVICE_INFO_AI_CORE_NUM:
+    case ACL_DEVICE_INFO_VECTOR_CORE_NUM:
+      *value = sysconf(_SC_NPROCESSORS_ONLN);
+      return ACL_SUCCESS;
+    case ACL_DEVICE_INFO_L2_SIZE:
+      *value = sysconf(_SC_LEVEL2_CACHE_SIZE);
+      return ACL_SUCCESS;
+    default:
+      return sim::unserved("aclGetDeviceCapability of something else");
+  }
+}
+
+// torch_npu sets it when it initialises the device, from INF_NAN_MODE_ENABLE and INF_NAN_MODE_FORCE_DISABLE.
+aclError aclrtSetDeviceSatMode(aclrtFloatOverflowMode mode) {
+  if (mode == ACL_RT_OVERFLOW_MODE_INFNAN && sim::machine().is_first_generation()) {
+    return sim::fail(ACL_ERROR_INVALID_PARAM, __func__, sim::machine().soc + " has no inf-nan mode");
+  }
+  overflow_mode = mode;
+  return ACL_SUCCESS;
+}
+
+aclError aclrtGetDeviceSatMode(aclrtFloatOverflowMode* mode) {
+  *mode = overflow_mode;
+  return ACL_SUCCESS;
+}
+
+aclError aclrtSetSysParamOpt(aclSysParamOpt option, int64_t value) {
+  std::lock_guard<std::mutex> lock(states);
+  system_parameters[option] = value;
+  return ACL_SUCCESS;
+}
+
+aclError aclrtCtxSetSysParamOpt(aclSysParamOpt option, int64_t value) {
+  return aclrtSetSysParamOpt(option, value);
+}
+
+aclError aclrtGetSysParamOpt(aclSysParamOpt option, int64_t* value) {
+  std::lock_guard<std::mutex> lock(states);
+  *value = system_parameters[option];
+  return ACL_SUCCESS;
+}
+
+aclError aclrtDeviceCanAccessPeer(int32_t* can, int32_t device, int32_t peer) {
+  if (!exists(device) || !exists(peer)) {
+    return no_such_device(__func__, exists(device) ? peer : device);
+  }
+  *can = device != peer;
+  return ACL_SUCCESS;
+}
+
+aclError aclrtDeviceEnablePeerAccess(int32_t peer, uint32_t) {
+  return exists(peer) ? ACL_SUCCESS : no_such_device(__func__, peer);
+}
+
+// ---- Versions, logs, the profiler -------------------------------------------------------------------------------------
+
+aclError aclsysGetCANNVersion(aclCANNPackageName, aclCANNPackageVersion* version) {
+  *version = aclCANNPackageVersion{};
+  std::strcpy(version->version, NPU_SIM_CANN);
+  return ACL_SUCCESS;
+}
+
+aclError aclsysGetVersionStr(char*, char* version) {
+  std::strcpy(version, NPU_SIM_CANN);
+  return ACL_SUCCESS;
+}
+
+// ASCEND_GLOBAL_LOG_LEVEL (0 debug to 3 error) and ASCEND_SLOG_PRINT_TO_STDOUT are CANN's; it writes files otherwise.
+void aclAppLog(aclLogLevel level, const char* function, const char*, uint32_t line, const char* format, ...) {
+  static const bool prints = sim::setting("ASCEND_SLOG_PRINT_TO_STDOUT", "0") == "1";
+  static const int least = std::stoi(sim::setting("ASCEND_GLOBAL_LOG_LEVEL", "3"));
+  if (!prints || static_cast<int>(level) < least) {
+    return;
+  }
+  std::va_list arguments;
+  va_start(arguments, format);
+  std::printf("[%d] %s:%u ", static_cast<int>(level), function, line);
+  std::vprintf(format, arguments);
+  std::printf("\n");
+  va_end(arguments);
+}
+
+// No profiler listens: what is reported to it goes nowhere, which is what CANN does without one.
+int32_t MsprofRegisterCallback(uint32_t, void*) {
+  return 0;
+}
+
+int32_t MsprofReportApi(uint32_t, const void*) {
+  return 0;
+}
+
+int32_t MsprofReportCompactInfo(uint32_t, const void*, uint32_t) {
+  return 0;
+}
+
+int32_t MsprofReportAdditionalInfo(uint32_t, const void*, uint32_t) {
+  return 0;
+}
+
+uint64_t MsprofGetHashId(const char* text, size_t length) {
+  return std::hash<std::string>{}(std::string(text, length));
+}
+
+uint64_t MsprofSysCycleTime() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1000000000U + static_cast<uint64_t>(now.tv_nsec);
+}
+
+}  // extern "C"
