@@ -22,7 +22,7 @@ FLOORS = (
     ("devices",),
     ("detectors", "datasets", "precision"),
     ("training", "search", "tracking", "execution", "gap"),
-    ("figures", "exported"),
+    ("figures", "exported", "doctor"),
     ("experiment",),
     ("orchestrator",),
     ("cli",),
@@ -42,6 +42,7 @@ OWNERS = {
     "mmengine": {"training"},
     "ninja": {"precision"},
     "optuna": {"search"},
+    "packaging": {"doctor"},
     "pandas": {"tracking", "figures", "exported", "orchestrator"},
     "pydantic": {"commands"},
     "pycocotools": {"datasets", "training"},
@@ -49,7 +50,7 @@ OWNERS = {
     "rich": {"cli", "commands", "orchestrator"},
     "scipy": {"gap"},
     "sqlalchemy": {"search"},
-    "torch": {"devices", "precision", "training"},
+    "torch": {"devices", "doctor", "precision", "training"},
     "torch_npu": {"devices"},
 }
 

@@ -36,7 +36,9 @@ def refused(*arguments: object) -> str:
     return errors[0]
 
 
-@pytest.mark.parametrize("command", [(), ("data",), ("data", "describe"), ("export",), ("test",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [(), ("data",), ("data", "describe"), ("doctor",), ("export",), ("test",)], ids=" ".join
+)
 def test_help_loads_nothing_heavy(command: tuple[str, ...]) -> None:
     code = f"""
 import atexit, runpy, sys

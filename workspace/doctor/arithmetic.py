@@ -1,0 +1,50 @@
+"""Whether a device computes, and FP32 as FP32: tried, not believed."""
+
+from typing import TYPE_CHECKING
+
+from workspace.devices import Device
+from workspace.doctor.check import Answer, error, ok
+from workspace.precision import FP32
+
+if TYPE_CHECKING:
+    import torch
+
+
+def strict_fp32(device: Device) -> Answer:
+    """Products of 1 + 2^-20 with 1 on the device: HF32, TF32, BF16 and FP16 would round them to 1.
+
+    Raises:
+        UserError: the hardware has no FP32.
+    """
+    import torch  # here, for a torch that does not load must not hide what is said without it
+
+    device.require(FP32)
+    device.use_strict_fp32()
+    ones = torch.eye(16)
+    product = _product(device, ones * (1 + 2.0**-20), ones)
+    if torch.equal(product, ones * (1 + 2.0**-20)):
+        return ok("strict")
+    return error(
+        f"a product of 1 + 2^-20 and 1 comes out as 1 + {product[0, 0].item() - 1:.1e}",
+        "no FP32 arm can be trained here: see which variable or library switches TF32, HF32 or BF16 on",
+    )
+
+
+def half(device: Device) -> Answer:
+    """A matrix product in FP16 on the device: 64 ones times 64 ones."""
+    import torch
+
+    ones = torch.ones(64, 64, dtype=torch.float16)
+    product = _product(device, ones, ones)
+    if torch.equal(product, 64 * ones):
+        return ok("computes")
+    return error(
+        f"the sum of 64 ones comes out as {product[0, 0].item():g}",
+        "the device or its driver is broken: try another device",
+    )
+
+
+def _product(device: Device, left: "torch.Tensor", right: "torch.Tensor") -> "torch.Tensor":
+    """Of two matrices on the CPU, computed on the device."""
+    place = device.torch_name(0)
+    return (left.to(place) @ right.to(place)).cpu()
