@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 
 import pytest
+import torch
 import torch.distributed as dist
 
 from workspace import devices
@@ -30,3 +31,11 @@ def witness_environment(task: Task) -> None:
     told = {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)}
     told["device"] = ",".join(task.devices)
     (task.folder / f"told.{dist.get_rank()}").write_text(json.dumps(told))
+
+
+def sum_over_processes(task: Task) -> None:
+    """Writes what the process was told, and adds up a tensor of each device."""
+    told = {"backend": dist.get_backend(), "size": str(dist.get_world_size()), "device": task.devices[0]}
+    told |= {name: value for name, value in os.environ.items() if name.startswith("HCCL_")}
+    (task.folder / f"told.{dist.get_rank()}").write_text(json.dumps(told))
+    dist.all_reduce(torch.ones(3, device=task.devices[0]))

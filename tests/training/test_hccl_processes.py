@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import multiprocessing.forkserver
+import os
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -95,3 +96,14 @@ def test_a_rank_table_of_another_run_stops_it_at_once(
 def test_npus_that_are_not_there_are_one_line(npu_task: Task, fork_server: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"^device npu: torch_npu is not installed"):
         on_all_devices(targets.witness_environment, npu_task)
+
+
+@pytest.mark.skipif("NPU_SIM_HALF" not in os.environ, reason="needs the simulated NPU")
+def test_torch_npu_makes_the_group_and_calls_hccl_at_the_first_sum(
+    npu_task: Task, fork_server: pytest.MonkeyPatch
+) -> None:
+    """The real torch_npu as far as it goes without HCCL, which the simulated NPU refuses."""
+    with pytest.raises(RuntimeError, match=r"hcclGetRootInfo.*error code is 5"):
+        on_all_devices(targets.sum_over_processes, npu_task)
+    expected = {"backend": "hccl", "size": "2", **hccl.DEFAULTS}
+    assert told(npu_task) == [{**expected, "device": "npu:4"}, {**expected, "device": "npu:5"}]

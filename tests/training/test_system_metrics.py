@@ -30,6 +30,11 @@ def samples(folder: Path) -> list[Event]:
     return [event for event in JournalReader(folder).read() if event["kind"] == "system"]
 
 
+def known(metrics: Mapping[str, float]) -> dict[str, float]:
+    """What npu-smi says, without what a torch_npu that is here adds."""
+    return {name: value for name, value in metrics.items() if not name.endswith("memory_peak_megabytes")}
+
+
 def sampling() -> bool:
     return any(thread.name == "system-metrics" for thread in threading.enumerate())
 
@@ -70,7 +75,7 @@ def test_a_worker_on_npus_samples_them(make_task: MakeTask, tmp_path: Path, monk
         "npu_1_memory_usage_megabytes": pytest.approx(61603 * 1.048576),
         "npu_1_temperature_celsius": 45,
     }
-    assert all(sample["metrics"] == expected for sample in found)
+    assert all(known(sample["metrics"]) == expected for sample in found)
     kinds = [event["kind"] for event in JournalReader(task.folder).read()]
     assert kinds[-1] == "end"
     assert kinds.count("step") == 6
@@ -87,7 +92,7 @@ def test_a_worker_on_npus_samples_them(make_task: MakeTask, tmp_path: Path, monk
     experiment = client.get_experiment_by_name("system_metrics")
     assert experiment is not None
     (tracked,) = client.search_runs([experiment.experiment_id], "tags.kind = 'run'")
-    shown = {name: value for name, value in tracked.data.metrics.items() if name.startswith("system/")}
+    shown = known({name: value for name, value in tracked.data.metrics.items() if name.startswith("system/")})
     assert shown == {f"system/{name}": value for name, value in expected.items()}
     history = client.get_metric_history(tracked.info.run_id, "system/npu_0_power_usage_watts")
     assert sorted(point.timestamp for point in history) == [int(1000 * sample["time"]) for sample in found]
