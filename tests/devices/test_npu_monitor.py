@@ -46,6 +46,17 @@ def test_memory_of_tensors_is_told_once_the_process_uses_its_devices(torch_npu: 
     sys.modules.pop("torch_npu")
 
 
+def test_a_device_that_was_lost_is_for_the_training_to_find(torch_npu: Path) -> None:
+    monitor = devices.device("npu").monitor(["npu:0"])
+    assert monitor is not None
+    (torch_npu / "torch_npu.py").write_text(TORCH_NPU.replace("(device + 1) * 10**9", "exec('raise RuntimeError')"))
+    import torch_npu as module
+
+    module.initialized = True
+    assert monitor() == {}
+    sys.modules.pop("torch_npu")
+
+
 def test_a_device_that_is_not_visible_is_refused_by_name(torch_npu: Path) -> None:
     devices.device("npu").select("npu:3")
     with pytest.raises(UserError, match="npu:5 was asked for, 4 NPUs are visible"):

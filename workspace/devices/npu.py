@@ -145,10 +145,17 @@ class Npu(Device):
         return lambda: {**chips(), **self._peaks(indices)}
 
     def _peaks(self, indices: Sequence[int]) -> dict[str, float]:
-        if "torch_npu" not in sys.modules or not self._torch_npu().npu.is_initialized():
+        if "torch_npu" not in sys.modules:
             return {}
-        peak = self._torch_npu().npu.max_memory_allocated  # of a device by its number: a thread's own is the first one
-        return {f"npu_{place}_memory_peak_megabytes": peak(index) / 1e6 for place, index in enumerate(indices)}
+        try:
+            npu = self._torch_npu().npu
+            if not npu.is_initialized():
+                return {}
+            # Of a device by its number, for this thread's own is another one.
+            peaks = [npu.max_memory_allocated(index) for index in indices]
+        except (UserError, RuntimeError):  # for the training to find
+            return {}
+        return {f"npu_{place}_memory_peak_megabytes": peak / 1e6 for place, peak in enumerate(peaks)}
 
     def facts(self) -> dict[str, Any]:
         torch_npu = self._torch_npu()
