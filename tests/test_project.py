@@ -2,7 +2,9 @@
 
 import re
 import subprocess
+import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from test_architecture import OWNERS
 ROOT = Path(__file__).parents[1]
 NOT_PYTHON = {"python", "pip", "c-compiler", "cxx-compiler", "make"}
 TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+documents = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 
 
 def project() -> dict:
@@ -96,12 +100,53 @@ def test_ci_runs_the_developers_command() -> None:
     assert last.startswith("exec make test")
 
 
-@pytest.mark.parametrize("document", sorted(ROOT.glob("*.md")), ids=lambda path: path.name)
+def code(document: Path) -> list[str]:
+    """Blocks and spans of code; a command that goes on after a backslash is one line."""
+    spans = re.findall(r"```.*?```|`[^`]+`", document.read_text(), re.DOTALL)
+    return [span.strip("`").replace("\\\n", " ") for span in spans]
+
+
+@documents
 def test_documents_name_targets_that_exist(document: Path) -> None:
     targets = set(TARGET.findall((ROOT / "Makefile").read_text()))
-    code = re.findall(r"```.*?```|`[^`]+`", document.read_text(), re.DOTALL)
-    named = {target for span in code for target in re.findall(r"\bmake ([a-z][a-z-]*)", span)}
+    named = {target for span in code(document) for target in re.findall(r"\bmake ([a-z][a-z-]*)", span)}
     assert named <= targets
+
+
+@documents
+def test_documents_link_to_files_and_headings_that_exist(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        name, _, heading = target.partition("#")
+        if "://" in name:
+            continue
+        file = document.parent / name if name else document
+        assert file.exists(), f"{target}: there is no such file"
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert heading in anchors, f"{target}: no such heading"
+
+
+@documents
+def test_documents_call_programs_and_options_that_exist(document: Path) -> None:
+    for line in (line for span in code(document) for line in span.splitlines()):
+        called = re.search(r"\bpython (-m workspace [a-z]+(?: [a-z]+)?|[a-z]+/[a-z0-9_]+\.py)(.*)", line)
+        if called is None:
+            continue
+        program, rest = called.groups()
+        if program.endswith(".py"):
+            assert (ROOT / program).exists(), line
+        if program.startswith(("-m", "experiments")):
+            options = set(re.findall(r"(?<= )--[a-z][a-z-]*", rest.partition("#")[0]))
+            assert options <= known_options(program), line
+
+
+@cache
+def known_options(program: str) -> set[str]:
+    """What its --help lists."""
+    command = [sys.executable, *program.split(), "--help"]
+    told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return set(re.findall(r"--[a-z][a-z-]*", told))
 
 
 def test_no_file_names_a_place_on_somebodys_machine() -> None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from broken_installations import write_package
 
 from workspace.doctor import Check, Request
 from workspace.doctor.examination import examine_group
+from workspace.doctor.failures import known_cure
 
 ROOT = Path(__file__).parents[2]
 NPU = Request(device="npu")
@@ -98,6 +100,15 @@ def test_known_failures_have_their_cure(raised: str, cure: str, npu_group: Calla
     failed = npu_group(f"raise {raised}")["driver"]
     assert failed.status == "error"
     assert cure in f"{failed.value} | {failed.cure}"
+
+
+def test_the_guides_failures_are_the_doctors() -> None:
+    guide = (ROOT / "docs" / "npu.md").read_text()
+    table = guide.partition("| it says |")[2].partition("\n\n")[0].splitlines()[2:]
+    texts = [re.findall("`([^`]+)`", row.split("|")[1]) for row in table]
+    assert len(texts) > 10
+    unknown = [row for row in texts if not any(map(known_cure, row))]
+    assert not unknown
 
 
 def test_a_torch_npu_for_another_torch(npu_group: Callable[..., dict[str, Check]]) -> None:

@@ -5,6 +5,7 @@ Sources, by the text they are known from:
 * ``libhccl.so``, ``ASCEND_OPP_PATH``, ``ASCEND_HOME_PATH``, ``torch_npu._C``, two accelerators: Ascend/pytorch,
   ``torch_npu/_init``, ``torch_npu/__init__.py`` and ``docs/zh/installation_guide/faq.md``.
 * Error codes of ``PTA call acl api failed``: Ascend/pytorch, ``torch_npu/csrc/core/npu/NPUErrorCodes.h``.
+* ``EI0002``, ``Socket Timeout``: Ascend/pytorch, ``docs/zh/user_guide/troubleshooting/troubleshooting_cases``.
 * ``EH9999 [Init][Env]`` (CANN's compiler lacks Python packages) and static TLS: Ascend/pytorch, issue 7.
 * ``ASCEND_RT_VISIBLE_DEVICES`` out of range: gpustack, issue 3352.
 * ``Failed to verify the OPP``: vllm-ascend, issue 4284.
@@ -55,7 +56,7 @@ _KNOWN: tuple[tuple[str, str], ...] = (
     ),
     (r"drvErr=87|507899|207004|-8005|-8020", _OTHER_HOLDER),
     (
-        r"207006|Permission denied.*/dev/",
+        r"207006|(?i:permission denied).*/dev/",
         "put this user into the driver's group (`usermod -aG HwHiAiUser USER`) and log in again",
     ),
     (
@@ -73,6 +74,18 @@ _KNOWN: tuple[tuple[str, str], ...] = (
     (
         r"No module named 'torch_npu\._C'",
         "leave the folder that holds a torch_npu of its own, and run it from elsewhere",
+    ),
+    (
+        r"EI0002|Socket Timeout",
+        "a process of the run is gone or came late: the first error in its logs counts, not the last",
+    ),
+    (
+        r"Failed to load the backend extension: torch_npu",
+        f"{_SET_ENV}; to use a CPU where CANN is not, export TORCH_DEVICE_BACKEND_AUTOLOAD=0",
+    ),
+    (
+        r"no FP32 matrix unit",
+        "train the FP32 arm elsewhere, or compare FP16 recipes only: docs/npu.md, families",
     ),
     (r"libGL\.so", "install the headless OpenCV: make setup"),
 )

@@ -64,8 +64,8 @@ def torch(request: Request) -> Answer:
     if build.get("cuda") and (request.device == "npu" or installed("torch_npu")):
         return error(
             value,
-            "torch_npu refuses to load beside a CUDA build: install torch's CPU build, "
-            "pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu",
+            "torch_npu refuses to load beside a CUDA build: exchange it for the CPU build (its index is on PyTorch's "
+            "installation page)",
         )
     return ok(value)
 
