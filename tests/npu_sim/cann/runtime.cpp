@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <fstream>
 #include <map>
 #include <mutex>
 #include <sstream>
@@ -46,6 +47,7 @@ uint32_t visible(uint32_t present) {
 }
 
 thread_local int32_t device_of_thread = -1;
+int32_t default_device = -1;  // of threads that have set none: "defaultDevice" of aclInit's configuration
 thread_local std::string recent_message;
 thread_local aclError last_error = ACL_SUCCESS;
 
@@ -70,7 +72,7 @@ bool Machine::is_first_generation() const {
 }
 
 int32_t current_device() {
-  return device_of_thread;
+  return device_of_thread >= 0 ? device_of_thread : default_device;
 }
 
 aclError fail(aclError code, const char* call, const std::string& reason) {
@@ -100,6 +102,12 @@ bool exists(int32_t device) {
   return device >= 0 && static_cast<uint32_t>(device) < sim::machine().devices;
 }
 
+std::string contents(const char* file) {
+  std::ostringstream text;
+  text << std::ifstream(file).rdbuf();
+  return text.str();
+}
+
 aclError no_such_device(const char* call, int32_t device) {
   return sim::fail(
       ACL_ERROR_RT_INVALID_DEVICEID, call,
@@ -112,7 +120,7 @@ extern "C" {
 
 // The simulated device's kernels come up with its driver: every process that uses the device has them. torch and
 // torch_npu are in the process already, and the kernels replace torch_npu's.
-aclError aclInit(const char*) {
+aclError aclInit(const char* configuration) {
   std::lock_guard<std::mutex> lock(states);
   if (initialised) {
     return ACL_ERROR_REPEAT_INITIALIZE;
@@ -124,6 +132,9 @@ aclError aclInit(const char*) {
   const auto bring_up = reinterpret_cast<const char* (*)()>(dlsym(kernels, "npu_sim_bring_up"));
   if (const char* complaint = bring_up == nullptr ? dlerror() : bring_up()) {
     return sim::fail(ACL_ERROR_INTERNAL_ERROR, __func__, complaint);
+  }
+  if (configuration != nullptr && contents(configuration).find("\"default_device\"") != std::string::npos) {
+    sim::default_device = 0;  // torch_npu takes no other
   }
   initialised = true;
   return ACL_SUCCESS;
@@ -171,10 +182,10 @@ aclError aclrtSetDevice(int32_t device) {
 }
 
 aclError aclrtGetDevice(int32_t* device) {
-  if (sim::device_of_thread < 0) {
+  if (sim::current_device() < 0) {
     return ACL_ERROR_RT_CONTEXT_NULL;
   }
-  *device = sim::device_of_thread;
+  *device = sim::current_device();
   return ACL_SUCCESS;
 }
 
@@ -190,10 +201,10 @@ aclError aclrtResetDevice(int32_t device) {
 }
 
 aclError aclrtGetCurrentContext(aclrtContext* context) {
-  if (sim::device_of_thread < 0) {
+  if (sim::current_device() < 0) {
     return ACL_ERROR_RT_CONTEXT_NULL;
   }
-  *context = &contexts[sim::device_of_thread];
+  *context = &contexts[sim::current_device()];
   return ACL_SUCCESS;
 }
 
@@ -268,6 +279,17 @@ aclError aclGetDeviceCapability(uint32_t, aclDeviceInfo what, int64_t* value) {
     default:
       return sim::unserved("aclGetDeviceCapability of something else");
   }
+}
+
+aclError aclrtGetDeviceInfo(uint32_t device, aclrtDevAttr attribute, int64_t* value) {
+  if (!exists(static_cast<int32_t>(device))) {
+    return no_such_device(__func__, static_cast<int32_t>(device));
+  }
+  if (attribute != ACL_DEV_ATTR_TOTAL_GLOBAL_MEM_SIZE) {
+    return sim::unserved("aclrtGetDeviceInfo of another attribute");
+  }
+  *value = static_cast<int64_t>(sim::machine().memory);
+  return ACL_SUCCESS;
 }
 
 // torch_npu sets it when it initialises the device, from INF_NAN_MODE_ENABLE and INF_NAN_MODE_FORCE_DISABLE.
