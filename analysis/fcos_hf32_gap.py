@@ -14,10 +14,10 @@
 # %% [markdown]
 # # Is "FP32" on an Ascend A2 or A3 FP32? HF32 against strict FP32, for FCOS-R50
 #
-# A demo-scale run of `experiments/fcos_hf32_gap.py` on the embedded data, on a CPU whose HF32 models the NPU's: operands
-# of convolutions with 11 bits of mantissa instead of 23, in both passes, and everything else in FP32. That is what an
-# A2 or A3 does to "FP32" unless it is told otherwise, so it is what a baseline there is made of when nobody looks. The
-# tables are its runs, exported with `python -m workspace export fcos_hf32_gap`.
+# A demo-scale run of `experiments/fcos_hf32_gap.py` on the embedded data, on a CPU whose HF32 models the NPU's:
+# operands of convolutions with 11 bits of mantissa instead of 23, in both passes, and everything else in FP32. That is
+# what an A2 or A3 does to "FP32" unless it is told otherwise, so it is what a baseline there is made of when nobody
+# looks. The tables are its runs, exported with `python -m workspace export fcos_hf32_gap`.
 
 # %%
 import matplotlib.pyplot as plt

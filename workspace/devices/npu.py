@@ -168,6 +168,7 @@ class Npu(Device):
             "fp32": self.fp32_mode(),
             "overflow": "inf_nan" if npu.utils.is_support_inf_nan() else "saturate",
             "torch_npu": torch_npu.__version__,
+            "hccl_deterministic": os.environ.get("HCCL_DETERMINISTIC"),
             "cann": npu.utils.get_cann_version(),
         }
 
