@@ -60,6 +60,7 @@ def test_text_and_json_say_the_same(work: Path) -> None:
     assert [group for group, _ in checks][:4] == ["host", "host", "host", "host"]
     assert checks["packages", "torch"]["value"].startswith(torch.__version__)
     assert checks["cpu", "fp32"]["value"] == "strict"
+    assert checks["cpu", "precisions"]["value"] == "fp32, hf32, fp16, fp16 overflow=saturate, bf16"
     assert "train 1200, search 200, eval 300" in checks["data", "data set"]["value"]
     assert not {"driver", "cann", "npu", "cuda"} & {group for group, _ in checks}
 

@@ -29,6 +29,7 @@ def test_an_a2_computes_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["torch_npu"].value.startswith("2.13.0")
     assert found["driver"].value == "NPUs that torch_npu sees: 8"
     assert "name Ascend910B3, soc 223, family Atlas A2" in found["facts"].value
+    assert found["precisions"].value == "fp32, hf32, fp16, fp16 overflow=saturate, bf16"
     assert (found["fp32"].status, found["fp32"].value) == ("ok", "strict")
     assert found["fp16"].status == "ok"
     assert found["nms"].status == "warning"
@@ -38,6 +39,7 @@ def test_an_a2_computes_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_910a_has_no_fp32_arm(monkeypatch: pytest.MonkeyPatch) -> None:
     found = npu_group(monkeypatch, NPU_SIM_SOC="Ascend910A")
     assert found["driver"].status == "ok"
+    assert found["precisions"].value == "fp16 overflow=saturate"
     assert found["fp32"].status == "warning"
     assert "has no FP32 matrix unit" in found["fp32"].value
     assert "docs/npu.md" in found["fp32"].cure

@@ -4,10 +4,33 @@ from typing import TYPE_CHECKING
 
 from workspace.devices import Device
 from workspace.doctor.check import Answer, error, ok
-from workspace.precision import FP32
+from workspace.errors import UserError
+from workspace.precision import FP32, LossScale, Precision
 
 if TYPE_CHECKING:
     import torch
+
+
+_PRECISIONS = {
+    "fp32": FP32,
+    "hf32": Precision(name="hf32"),
+    "fp16": Precision(name="fp16", loss_scale=LossScale()),
+    "fp16 overflow=saturate": Precision(name="fp16", loss_scale=LossScale(), overflow="saturate"),
+    "bf16": Precision(name="bf16"),
+}
+
+
+def precisions(device: Device) -> Answer:
+    """Those that runs on the device may have."""
+    return ok(", ".join(name for name, precision in _PRECISIONS.items() if _is_possible(device, precision)))
+
+
+def _is_possible(device: Device, precision: Precision) -> bool:
+    try:
+        device.require(precision)
+    except UserError:
+        return False
+    return True
 
 
 def strict_fp32(device: Device) -> Answer:

@@ -1,7 +1,7 @@
 """NVIDIA GPUs."""
 
 from workspace import devices
-from workspace.doctor.arithmetic import half, strict_fp32
+from workspace.doctor.arithmetic import half, precisions, strict_fp32
 from workspace.doctor.check import Answer, Checks, Request, ok
 from workspace.errors import UserError
 
@@ -24,6 +24,10 @@ def device(request: Request) -> Answer:
     return ok(f"GPUs: {cuda.count()}, {described}")
 
 
+def possible(_: Request) -> Answer | None:
+    return precisions(devices.device("cuda")) if _usable() else None
+
+
 def fp32(_: Request) -> Answer | None:
     return strict_fp32(devices.device("cuda")) if _usable() else None
 
@@ -32,4 +36,4 @@ def fp16(_: Request) -> Answer | None:
     return half(devices.device("cuda")) if _usable() else None
 
 
-CHECKS: Checks = {"device": device, "fp32": fp32, "fp16": fp16}
+CHECKS: Checks = {"device": device, "precisions": possible, "fp32": fp32, "fp16": fp16}

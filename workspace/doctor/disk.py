@@ -79,10 +79,12 @@ def _there(folder: Path) -> Path:
 
 
 def _file_system(place: Path) -> str:
-    """Its type, by the longest mount point above the place."""
+    """Its type, by the longest mount point above the place, and the last one mounted there."""
     mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
-    above = [(len(point), kind) for point, kind in mounts if place.resolve().is_relative_to(point)]
-    return max(above)[1] if above else "unknown"
+    above = [
+        (len(point), order, kind) for order, (point, kind) in enumerate(mounts) if place.resolve().is_relative_to(point)
+    ]
+    return max(above)[2] if above else "unknown"
 
 
 CHECKS: Checks = {

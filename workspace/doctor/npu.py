@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 
 from workspace import devices
 from workspace.devices.visible import device_nodes
-from workspace.doctor.arithmetic import half, strict_fp32
+from workspace.doctor.arithmetic import half, precisions, strict_fp32
 from workspace.doctor.check import Answer, Checks, Request, error, ok, warning
 from workspace.doctor.packages import installed, misfit, requirements
 from workspace.errors import UserError
@@ -74,6 +74,10 @@ def facts(_: Request) -> Answer | None:
     return ok(", ".join(f"{name} {value}" for name, value in found.items() if name != "kind"))
 
 
+def possible(_: Request) -> Answer | None:
+    return precisions(devices.device("npu")) if _usable() else None
+
+
 def fp32(_: Request) -> Answer | None:
     if not _usable():
         return None
@@ -103,4 +107,12 @@ def nms(_: Request) -> Answer | None:
     )
 
 
-CHECKS: Checks = {"torch_npu": torch_npu, "driver": driver, "facts": facts, "fp32": fp32, "fp16": fp16, "nms": nms}
+CHECKS: Checks = {
+    "torch_npu": torch_npu,
+    "driver": driver,
+    "facts": facts,
+    "precisions": possible,
+    "fp32": fp32,
+    "fp16": fp16,
+    "nms": nms,
+}
