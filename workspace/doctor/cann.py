@@ -56,7 +56,8 @@ def toolkit(request: Request, root: Path = ROOT) -> Answer | None:
 def _installed(home: Path, source: str) -> Answer:
     if not home.is_dir():
         return error(f"ASCEND_HOME_PATH={home}: there is no such folder", source)
-    info = next(iter([*home.glob("ascend_*_install.info"), *home.glob("*/ascend_*_install.info")]), Path())
+    places = ("ascend_toolkit", "*/ascend_toolkit", "ascend_*", "*/ascend_*")  # nnae is a toolkit too, for running only
+    info = next((found for place in places for found in home.glob(f"{place}_install.info")), Path())
     version, architecture = value_of(info, "version"), value_of(info, "arch")
     if version is None:
         return error(f"ASCEND_HOME_PATH={home}: no ascend_toolkit_install.info in it", f"{source}, or install it again")
@@ -118,10 +119,9 @@ def hccl(request: Request, root: Path = ROOT) -> Answer | None:
         return None
     own = [f"{name}={value}" for name, value in os.environ.items() if name.startswith("HCCL_")]
     added = [f"{name}={value} (set by runs)" for name, value in settings(os.environ).items()]
-    if table := os.environ.get(RANK_TABLE):
-        count = len(device_nodes(root / "dev"))
-        processes = len(visible_devices(os.environ.get(VARIABLE), count)) if count else 0
-        check_rank_table(Path(table), processes)
+    table, count = os.environ.get(RANK_TABLE), len(device_nodes(root / "dev"))
+    if table and count:
+        check_rank_table(Path(table), len(visible_devices(os.environ.get(VARIABLE), count)))
         own.append(f"{RANK_TABLE}={table}")
     return ok(", ".join([*sorted(own), *added]))
 
