@@ -35,6 +35,8 @@ test: lint ## lint, then all tests that take seconds
 test-slow: setup ## the tests that take minutes
 	python -m pytest -m slow $(ARGS)
 
+# Beside the simulation's own tests, those of which a part needs an NPU.
 test-npu: setup ## on a simulated NPU: the real torch_npu over a CANN built here (tests/npu_sim)
 	@tools/setup-npu-sim "$(ENVIRONMENT)" .venv-npu
-	@source .venv-npu/cann/set_env.sh && .venv-npu/bin/python -m pytest tests/npu_sim $(ARGS)
+	@source .venv-npu/cann/set_env.sh && \
+	    .venv-npu/bin/python -m pytest tests/npu_sim tests/devices tests/training/test_hccl_processes.py $(ARGS)

@@ -1,4 +1,4 @@
-"""What tests of several rooms need: a data set with crowds and empty pictures, and detectors trained on it."""
+"""What tests of several rooms need: small data sets, and detectors trained on the one with crowds."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,13 +8,29 @@ from typing import TYPE_CHECKING
 
 import pytest
 from crowded_shapes import write_crowded
+from small_splits import first_pictures
 
 if TYPE_CHECKING:
+    from workspace.datasets import DataSet
     from workspace.orchestrator.conditions import Conditions
     from workspace.training.task import Task
 
 SHORT = {"fcos": {"steps": 24, "side": 160}, "solov2": {"steps": 20, "side": 96}}
 """On fewer pixels, FCOS's coarsest level has one cell, and torch's GroupNorm takes no single picture of one cell."""
+
+
+@pytest.fixture(scope="session")
+def few_shapes(tmp_path_factory: pytest.TempPathFactory) -> "DataSet":
+    """The embedded set cut to 24 training pictures and 8 to evaluate on."""
+    from workspace.datasets import open_dataset
+
+    whole = open_dataset(None, tmp_path_factory.mktemp("shapes"))
+    folder = tmp_path_factory.mktemp("few")
+    splits = {
+        name: first_pictures(split, 24 if name == "train" else 8, folder / f"{name}.json")
+        for name, split in whole.splits.items()
+    }
+    return dataclasses.replace(whole, splits=splits, digest="few")
 
 
 @pytest.fixture(scope="session")

@@ -166,6 +166,7 @@ def with_torch_npu(folder: Path, module: str, source: str) -> str:
     package.mkdir()
     (package / "__init__.py").write_text(textwrap.dedent(module))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
+    environment.pop("ASCEND_HOME_PATH", None)  # a CANN that is there would be part of the answer
     program = "from workspace import devices\nfrom workspace.errors import UserError\n" + textwrap.dedent(source)
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, cwd=folder

@@ -12,51 +12,19 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from short_runs import losses, result_of, stop_in_epoch, weights
 
 from workspace.detectors import DETECTORS
 from workspace.errors import UserError
-from workspace.journal import JournalReader, latest
+from workspace.journal import JournalReader
 from workspace.precision import FP32, LossScale, Precision
 from workspace.training import run
 from workspace.training.config import build_config
-from workspace.training.runner import CHECKPOINT, RunRunner
+from workspace.training.runner import CHECKPOINT
 from workspace.training.task import Task
 
 FP16 = Precision(name="fp16", loss_scale=LossScale(init=256.0))  # low enough that steps happen on random weights
 MakeTask = Callable[..., Task]
-
-
-def result_of(task: Task) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads((task.folder / "result.json").read_text())
-    return result
-
-
-def losses(folder: Path) -> list[float]:
-    events = latest(JournalReader(folder).read())
-    return [event["metrics"]["train/loss"] for event in events if event["kind"] == "step"]
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = torch.load(folder / "model.pth", weights_only=True)["state_dict"]
-    return state
-
-
-def stop_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ends the next run as a kill would, in the middle of that epoch."""
-
-    class Stop(Hook):  # type: ignore[misc]
-        def after_train_iter(self, runner: RunRunner, batch_idx: int, *_: Any, **__: Any) -> None:
-            if runner.epoch == epoch and batch_idx == 1:
-                raise KeyboardInterrupt
-
-    build = run.build_runner
-
-    def stopping(task: Task) -> RunRunner:
-        runner = build(task)
-        runner.register_hook(Stop())
-        return runner
-
-    monkeypatch.setattr(run, "build_runner", stopping)
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
