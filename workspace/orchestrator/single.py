@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from workspace.datasets import subset
 from workspace.detectors import Detector
@@ -55,10 +57,17 @@ def train_run(
         f"{described.title}, {precision.name}, {given.scale}, {given.dataset.name}, seed {seed}: "
         f"{result['ap']:.2f} AP ({result['metric']})",
         f"{result['steps']} steps, {result['skipped_steps']} of them skipped, in {result['seconds']:.0f} s on "
-        f"{result['audit']['device']['name']}",
+        f"{result['audit']['device']['name']}{_performance(result)}",
         f"audit: {'; '.join(contradictions) if contradictions else f'agrees with {precision.name}'}",
         f"model:  {folder / 'model.pth'}",
         *viewers(settings),
     )
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _performance(result: Mapping[str, Any]) -> str:
+    """Of a step; results of earlier versions do not have it."""
+    if "step_seconds" not in result:
+        return ""
+    return f"; {1000 * result['step_seconds']:.0f} ms a step, {result['peak_memory'] / 1e6:.0f} MB at most"
