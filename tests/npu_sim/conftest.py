@@ -33,6 +33,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(needed)
 
 
+_PARITY = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def parity_table(pytestconfig: pytest.Config) -> list[str]:
+    """Lines that are printed at the end of the tests."""
+    return pytestconfig.stash.setdefault(_PARITY, [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if lines := config.stash.get(_PARITY, []):
+        terminalreporter.section("under autocast in FP16, each operator of the six models' training")
+        terminalreporter.write_line("\n".join(lines))
+
+
 @pytest.fixture
 def make_task(few_shapes: object, tmp_path: Path) -> MakeTask:
     """Runs of a few steps on ``npu:0``; see `short_runs.short_task`."""
