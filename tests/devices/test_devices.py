@@ -207,5 +207,9 @@ def test_a_wrong_home_of_cann_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "gone").mkdir()
     (tmp_path / "torch_npu" / "__init__.py").unlink()
     (tmp_path / "torch_npu").rmdir()
+    said = with_torch_npu(tmp_path, "raise ImportError('libhccl.so: cannot open shared object file')", RESOLVE)
+    assert "or not on LD_LIBRARY_PATH: `source set_env.sh` of it" in said.splitlines()[0]
+    (tmp_path / "torch_npu" / "__init__.py").unlink()
+    (tmp_path / "torch_npu").rmdir()
     said = with_torch_npu(tmp_path, "raise ImportError('undefined symbol: aclrtFoo')", RESOLVE).splitlines()
     assert f"the CANN in {tmp_path / 'gone'} does not fit" in said[0]

@@ -201,4 +201,6 @@ def _cure(error: Exception) -> str:
         return "install CANN and `source set_env.sh` of its toolkit"
     if not Path(home).is_dir():
         return f"ASCEND_HOME_PATH is {home}, and no such folder is there: `source set_env.sh` of the installed toolkit"
+    if "cannot open shared object file" in str(error):
+        return f"libraries of the CANN in {home} are missing, or not on LD_LIBRARY_PATH: `source set_env.sh` of it"
     return f"the CANN in {home} does not fit: see the table of versions in docs/npu.md, and `source set_env.sh` anew"

@@ -62,6 +62,7 @@ class Plan:
             raise UserError(f"{self.seeds} seeds, {self.trials} trials: at least 1 seed and 0 trials are needed")
         if self._candidate_seeds.stop > _SEARCH_SEEDS_FROM:
             raise UserError(f"{self.seeds} seeds: those from {_SEARCH_SEEDS_FROM} on are the search's; ask for fewer")
+        self.baseline()  # what its device cannot compute is refused here, before the candidate's
 
     @property
     def name(self) -> str:
