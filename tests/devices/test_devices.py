@@ -160,13 +160,15 @@ def test_npu_without_torch_npu_says_so() -> None:
         devices.resolve("npu")
 
 
-def with_torch_npu(folder: Path, module: str, source: str) -> str:
+def with_torch_npu(folder: Path, module: str, source: str, home: Path | None = None) -> str:
     """What ``source`` prints in a process whose ``torch_npu`` is that module: there is no NPU here to ask."""
     package = folder / "torch_npu"
     package.mkdir()
     (package / "__init__.py").write_text(textwrap.dedent(module))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
     environment.pop("ASCEND_HOME_PATH", None)  # a CANN that is there would be part of the answer
+    if home is not None:
+        environment["ASCEND_HOME_PATH"] = str(home)
     program = "from workspace import devices\nfrom workspace.errors import UserError\n" + textwrap.dedent(source)
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, cwd=folder
@@ -200,16 +202,19 @@ def test_a_broken_torch_npu_is_one_line_and_never_the_cpu(failure: str, reason: 
     assert said[0].endswith("install CANN and `source set_env.sh` of its toolkit")
 
 
-def test_a_wrong_home_of_cann_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ASCEND_HOME_PATH", str(tmp_path / "gone"))
-    said = with_torch_npu(tmp_path, "raise ImportError('libhccl.so: cannot open')", RESOLVE).splitlines()
-    assert f"ASCEND_HOME_PATH is {tmp_path / 'gone'}, and no such folder is there" in said[0]
-    (tmp_path / "gone").mkdir()
-    (tmp_path / "torch_npu" / "__init__.py").unlink()
-    (tmp_path / "torch_npu").rmdir()
-    said = with_torch_npu(tmp_path, "raise ImportError('libhccl.so: cannot open shared object file')", RESOLVE)
-    assert "or not on LD_LIBRARY_PATH: `source set_env.sh` of it" in said.splitlines()[0]
-    (tmp_path / "torch_npu" / "__init__.py").unlink()
-    (tmp_path / "torch_npu").rmdir()
-    said = with_torch_npu(tmp_path, "raise ImportError('undefined symbol: aclrtFoo')", RESOLVE).splitlines()
-    assert f"the CANN in {tmp_path / 'gone'} does not fit" in said[0]
+@pytest.mark.parametrize(
+    ("failure", "home", "cure"),
+    [
+        (
+            "libhccl.so: cannot open shared object file",
+            "gone",
+            "ASCEND_HOME_PATH is {home}, and no such folder is there",
+        ),
+        ("libhccl.so: cannot open shared object file", ".", "{home} are missing, or not on LD_LIBRARY_PATH"),
+        ("undefined symbol: aclrtFoo", ".", "the CANN in {home} does not fit"),
+    ],
+)
+def test_what_is_wrong_with_the_home_of_cann_is_said(failure: str, home: str, cure: str, tmp_path: Path) -> None:
+    folder = tmp_path / home
+    said = with_torch_npu(tmp_path, f"raise ImportError({failure!r})", RESOLVE, home=folder).splitlines()
+    assert cure.format(home=folder) in said[0]
