@@ -1,8 +1,8 @@
 """What autocast does to the arguments of an operator, found out by calling it.
 
-A dispatch table says whether autocast has a kernel for an operator, not what that kernel does. So the operator is called
-with FP32, with FP16 and with mixed tensors, and stopped where it arrives below autocast: what its arguments have become
-there tells what autocast does.
+A dispatch table says whether autocast has a kernel for an operator, not what that kernel does. So the operator is
+called with FP32, with FP16 and with mixed tensors, and stopped where it arrives below autocast: what its arguments have
+become there tells.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

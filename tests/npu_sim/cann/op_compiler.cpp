@@ -33,9 +33,12 @@ aclError refuse(const char* call, const char* op) {
 
 extern "C" {
 
+// torch_npu sets ACL_PRECISION_MODE to nothing where nobody has chosen one: the chip's default stays.
 aclError aclSetCompileopt(aclCompileOpt option, const char* value) {
   std::lock_guard<std::mutex> lock(mutex);
-  options()[option] = value;
+  if (*value != '\0') {
+    options()[option] = value;
+  }
   return ACL_SUCCESS;
 }
 
