@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from workspace.devices import DeviceName
 from workspace.doctor.check import Check, Request
 from workspace.doctor.failures import UNKNOWN_CURE, known_cure, telling_line
-from workspace.tracking.store import redact
+from workspace.redaction import redact
 
 _ACCELERATORS: dict[DeviceName, tuple[str, ...]] = {
     "auto": ("driver", "cann", "npu", "cuda", "cpu"),

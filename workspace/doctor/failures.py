@@ -32,6 +32,11 @@ _KNOWN: tuple[tuple[str, str], ...] = (
         f"CANN is not installed, or not on LD_LIBRARY_PATH: {_SET_ENV}",
     ),
     (
+        r"libtorch_npu\.so: cannot open shared object file",
+        f"mmcv is compiled for the NPU, and torch_npu does not load: {_SET_ENV}; for a CPU alone, compile mmcv without "
+        "FORCE_NPU",
+    ),
+    (
         r"lib(ascend_hal|drvdsmi|dcmi|c_sec|mmpa)\S*: cannot open shared object file",
         "the driver's libraries are missing: install the driver on the host; in a container, mount "
         "/usr/local/Ascend/driver/lib64 and have it on LD_LIBRARY_PATH",
