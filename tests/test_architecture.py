@@ -15,7 +15,7 @@ PACKAGE = ROOT / "workspace"
 
 # From the bottom up. A module imports from its own room and from lower floors; a new room gets its place here.
 FLOORS = (
-    ("errors",),
+    ("errors", "redaction"),
     ("files", "journal", "precision.policy"),
     ("precision.__init__",),  # only hands the policy on
     ("spec",),

@@ -50,7 +50,7 @@ def test_storage_that_cannot_be_opened_is_said_in_a_line(tmp_path: Path, monkeyp
     (tmp_path / "optuna.db").write_text("this is no database " * 100)
     assert "file is not a database" in failure(default_url(tmp_path))
     assert "optuna.db" in failure(default_url(tmp_path))
-    assert "'nonsense'" in failure("nonsense")
+    assert "study storage nonsense: " in failure("nonsense")
     monkeypatch.setitem(sys.modules, "psycopg2", None)  # as if it were not installed
     message = failure("postgresql+psycopg2://me:secret@host/studies")
     assert "secret" not in message

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from tracked_runs import METRIC, START, FakeRun, children, curve, parents, track
 
-from workspace.tracking.runs import Publication
+from workspace.tracking.record import Publication
 
 MakeRun = Callable[..., FakeRun]
 

@@ -11,6 +11,7 @@ from workspace.detectors import detector
 from workspace.errors import UserError
 from workspace.experiment import Comparison, Experiment
 from workspace.files import write_json
+from workspace.orchestrator.alone import alone
 from workspace.orchestrator.bill import bills
 from workspace.orchestrator.comparison import build_comparison
 from workspace.orchestrator.conditions import Conditions
@@ -20,7 +21,6 @@ from workspace.orchestrator.listing import ListedRun, list_comparison, list_expe
 from workspace.orchestrator.loop import KEPT, Loop
 from workspace.orchestrator.plan import ComparisonPlan, Job, Plan
 from workspace.orchestrator.playing import (
-    alone,
     backbone_weights,
     conditions,
     playing,

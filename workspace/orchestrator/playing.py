@@ -1,9 +1,7 @@
 """What every question takes to be played: conditions, workers, tracker and display around one loop."""
 
-import fcntl
 import os
 import shlex
-import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +19,7 @@ from workspace.orchestrator.conditions import Conditions
 from workspace.orchestrator.display import LiveDisplay
 from workspace.orchestrator.loop import Loop
 from workspace.orchestrator.settings import Settings
+from workspace.redaction import redact
 from workspace.search import Study, default_url, study_file
 from workspace.spec import RunSpec
 from workspace.training.task import Task, preload, train
@@ -145,27 +144,6 @@ def playing(
         tracker.close(state)
 
 
-@contextmanager
-def alone(work_dir: Path, name: str) -> Iterator[None]:
-    """Refuses a second orchestrator of the same experiment in the same work folder."""
-    folder = work_dir / "experiments" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise UserError(
-                f"{name} is already running in {work_dir} ({lock.read().strip()}); wait for it, stop it, "
-                "or use another --work-dir"
-            ) from None
-        lock.seek(0)
-        lock.truncate()
-        lock.write(f"pid {os.getpid()} on {socket.gethostname()}")
-        lock.flush()
-        yield
-
-
 def terminal() -> Console:
     """The terminal, or 110 columns where there is none, so that tables in a log are whole."""
     return Console() if sys.stdout.isatty() else Console(width=110)
@@ -186,13 +164,13 @@ def study_is_there(settings: Settings) -> bool:
 
 def viewers(settings: Settings, study: Study | None = None) -> Iterator[str]:
     """How to look at what was tracked."""
-    shown = tracking.redact(tracking_uri(settings))
+    shown = redact(tracking_uri(settings))
     if shown.startswith("http"):
         yield f"runs:   {shown}"
     else:
         yield f"runs:   {_program('mlflow')} ui --backend-store-uri {shlex.quote(shown)}"
     if study is not None:
-        storage = tracking.redact(study_url(settings))
+        storage = redact(study_url(settings))
         yield f"study:  {_program('optuna-dashboard')} {shlex.quote(storage)}  ({study.name})"
 
 

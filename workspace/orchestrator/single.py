@@ -8,8 +8,9 @@ from typing import Any
 from workspace.datasets import subset
 from workspace.detectors import Detector
 from workspace.errors import UserError
+from workspace.orchestrator.alone import alone
 from workspace.orchestrator.plan import Job
-from workspace.orchestrator.playing import alone, backbone_weights, conditions, playing, terminal, viewers
+from workspace.orchestrator.playing import backbone_weights, conditions, playing, terminal, viewers
 from workspace.orchestrator.runs import run_state
 from workspace.orchestrator.settings import Settings
 from workspace.precision import Precision

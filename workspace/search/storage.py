@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workspace.errors import UserError
+from workspace.redaction import redact
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -31,14 +32,14 @@ def open_storage(url: str) -> "RDBStorage":
     """Opens the storage and makes its tables if need be; UserError where that fails."""
     from optuna.storages import RDBStorage
 
-    timeout = {"connect_args": {"timeout": _BUSY_SECONDS}} if url.startswith("sqlite") else {}
+    is_file = url.startswith("sqlite")
+    # A server may have been restarted since the last trial: a connection is tried before it is used.
+    options = {"connect_args": {"timeout": _BUSY_SECONDS}} if is_file else {"pool_pre_ping": True}
     with storage_errors(url):
         try:
-            return RDBStorage(url, engine_kwargs=timeout)
+            return RDBStorage(url, engine_kwargs=options)
         except ImportError as error:
-            raise UserError(
-                f"study storage {_without_password(url)}: its database driver is missing: {error}"
-            ) from error
+            raise UserError(f"study storage {redact(url)}: its database driver is missing: {error}") from error
 
 
 @contextlib.contextmanager
@@ -50,21 +51,11 @@ def storage_errors(url: str) -> Iterator[None]:
     try:
         yield
     except StorageInternalError as error:
-        raise UserError(f"study storage {_without_password(url)}: {_reason(error.__cause__ or error)}") from error
+        raise UserError(f"study storage {redact(url)}: {_reason(error.__cause__ or error)}") from error
     except (ArgumentError, DBAPIError) as error:
-        raise UserError(f"study storage {_without_password(url)}: {_reason(error)}") from error
+        raise UserError(f"study storage {redact(url)}: {_reason(error)}") from error
 
 
 def _reason(error: BaseException) -> str:
     """What the database itself said, without SQLAlchemy's statement and parameters."""
-    return str(getattr(error, "orig", error)).splitlines()[0]
-
-
-def _without_password(url: str) -> str:
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return repr(url)
+    return redact(str(getattr(error, "orig", error)).splitlines()[0])

@@ -5,8 +5,8 @@ that knows MLflow, always through ``MlflowClient`` with explicit run ids.
 """
 
 from workspace.tracking.fields import DataSet
-from workspace.tracking.runs import Publication, State
-from workspace.tracking.store import default_uri, redact
+from workspace.tracking.record import Publication, State
+from workspace.tracking.store import default_uri
 from workspace.tracking.tracker import Tracker
 
-__all__ = ["DataSet", "Publication", "State", "Tracker", "default_uri", "redact"]
+__all__ = ["DataSet", "Publication", "State", "Tracker", "default_uri"]

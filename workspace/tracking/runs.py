@@ -4,27 +4,22 @@ Everything here speaks with the store and may raise what MLflow raises; :mod:`wo
 becomes of it.
 """
 
-import getpass
-import hashlib
 import json
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from workspace.errors import UserError
 from workspace.spec import AUDIT, CONFIG, RESULT, SPEC, RunSpec
 from workspace.tracking.fields import DataSet, params_of, tags_of, version_tags
 from workspace.tracking.points import Point, Points
+from workspace.tracking.record import Parent, Publication, Source, State
 from workspace.tracking.store import all_runs, artifact_location, locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, Run
-
-State = Literal["running", "finished", "failed", "pruned", "interrupted"]
 
 # As in MLflow's own Optuna storage: a pruned trial was stopped, it did not fail.
 STATUS: dict[str, str] = {
@@ -37,26 +32,10 @@ STATUS: dict[str, str] = {
 
 RUN_FILES = (SPEC, CONFIG, AUDIT, RESULT)
 PARENT = "mlflow.parentRunId"
+UNTIL = "recorded_until"
 _NOTE, _USER, _COMMIT = "mlflow.note.content", "mlflow.user", "mlflow.source.git.commit"
 _SOURCE_NAME, _SOURCE_TYPE = "mlflow.source.name", "mlflow.source.type"
 _BATCH = 1000  # metrics that MLflow takes in a call
-
-
-@dataclass(frozen=True, kw_only=True)
-class Publication:
-    """What an experiment as a whole has to show.
-
-    Attributes:
-        summary: Markdown, shown first on the parent's page.
-        files: uploaded under their own names.
-        documents: artifact name to text, or to what is written as JSON.
-    """
-
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-    summary: str = ""
-    files: Sequence[Path] = ()
-    documents: Mapping[str, str | Mapping[str, Any]] = field(default_factory=dict)
 
 
 class Runs:
@@ -64,7 +43,6 @@ class Runs:
 
     Args:
         experiment: name of the MLflow experiment, made if it is new.
-        commit: git commit of the code that trains.
         progress: called whenever the store has taken something.
 
     Raises:
@@ -78,15 +56,12 @@ class Runs:
         experiment: str,
         work_dir: Path,
         *,
-        commit: str | None,
         progress: Callable[[], None],
     ) -> None:
         self._client = client
         self._lock = work_dir / "mlflow" / ".runs.lock"
         self._progress = progress
-        self._source = {_USER: _user(), _SOURCE_NAME: experiment, _SOURCE_TYPE: "LOCAL"}
-        if commit:
-            self._source[_COMMIT] = commit
+        self._experiment = experiment
         with locked(self._lock):
             found = client.get_experiment_by_name(experiment)
             if found and found.lifecycle_stage == "deleted":
@@ -98,23 +73,34 @@ class Runs:
                 found.experiment_id if found else client.create_experiment(experiment, artifact_location(uri, work_dir))
             )
 
-    def parent(
-        self, *, name: str, scale: str, data: DataSet, params: Mapping[str, str], tags: Mapping[str, str]
-    ) -> str:
-        """Finds or makes the experiment's run at that scale, on that data, with those params; reopens it.
+    def parent(self, parent: Parent, *, start_time: int) -> "Run":
+        """Finds or makes the experiment's run at that scale, on that data, with those params; its state stays.
 
-        Returns:
-            Its id. Other params are another question, and have a parent of their own.
+        Args:
+            start_time: of a new one, in milliseconds since the epoch.
         """
-        question = hashlib.sha256(json.dumps(dict(params), sort_keys=True).encode()).hexdigest()[:8]
-        identity = {"kind": "experiment", "scale": scale, "data_digest": data.digest, "question": question}
-        run = self._find_or_create(identity, name=name, start_time=None)
-        self._describe(run, params, {**self._source, **tags, "state": "running"}, data.as_input("eval"))
-        self._set_status(run.info.run_id, "running")
-        return str(run.info.run_id)
+        identity = {
+            "kind": "experiment",
+            "scale": parent.scale,
+            "data_digest": parent.data.digest,
+            "question": parent.question,
+        }
+        return self._find_or_create(identity, name=f"{self._experiment} {parent.scale}", start_time=start_time)
+
+    def describe_parent(self, run: "Run", parent: Parent, source: Source) -> None:
+        """Adds the params that it lacks, and shows the tags of its last start."""
+        self._describe(run, parent.params, {**self._source(source), **parent.tags}, parent.data.as_input("eval"))
 
     def child(
-        self, parent: str, spec: RunSpec, *, name: str, data: DataSet, tags: Mapping[str, str], start_time: int | None
+        self,
+        parent: str,
+        spec: RunSpec,
+        *,
+        name: str,
+        data: DataSet,
+        tags: Mapping[str, str],
+        source: Source,
+        start_time: int | None,
     ) -> "Run":
         """Finds or makes the run of that spec under that parent. A new one is running; an old one keeps its state.
 
@@ -123,7 +109,7 @@ class Runs:
         """
         identity = {"kind": "run", PARENT: parent, "signature": spec.signature}
         run = self._find_or_create(identity, name=name, start_time=start_time)
-        described = {**self._source, **tags_of(spec), **tags}
+        described = {**self._source(source), **tags_of(spec), **tags}
         self._describe(run, params_of(spec), described, data.as_input(spec.data.evaluate))
         return run
 
@@ -168,9 +154,8 @@ class Runs:
         from mlflow.entities import Metric, RunTag
 
         shown = self._client.get_run(parent).data.metrics
-        now = int(time.time() * 1000)
         metrics = [
-            Metric(name, value, now, 0)
+            Metric(name, value, publication.at, 0)
             for name, value in publication.metrics.items()
             if name not in shown or not _equal(shown[name], value)
         ]
@@ -181,18 +166,22 @@ class Runs:
         for file in publication.files:
             self._client.log_artifact(parent, str(file))
             self._progress()
-        for name, content in publication.documents.items():
-            text = content if isinstance(content, str) else json.dumps(content, indent=1)
-            self._client.log_text(parent, text, name)
-            self._progress()
 
-    def close(self, parent: str, state: State) -> None:
-        """Ends the parent; children that nothing ended are interrupted."""
+    def interrupt(self, parent: str) -> None:
+        """Children that nothing ended are interrupted."""
         for run in self._search({"kind": "run", PARENT: parent, "state": "running"}):
             self._client.set_tag(run.info.run_id, "state", "interrupted")
             self._set_status(run.info.run_id, "interrupted")
+
+    def close(self, parent: str, state: State, at: int) -> None:
+        """Ends the parent; from now on it says that the store has the record up to that time.
+
+        Args:
+            at: milliseconds since the epoch, as in the record.
+        """
         self._client.set_tag(parent, "state", state)
-        self._set_status(parent, state)
+        self._set_status(parent, state, end_time=at)
+        self._client.set_tag(parent, UNTIL, str(at))
 
     def _find_or_create(self, identity: Mapping[str, str], *, name: str, start_time: int | None) -> "Run":
         with locked(self._lock):
@@ -219,12 +208,21 @@ class Runs:
             self._client.log_inputs(run.info.run_id, [data])
         self._progress()
 
+    def _source(self, source: Source) -> dict[str, str]:
+        tags = {_USER: source.user, _SOURCE_NAME: self._experiment, _SOURCE_TYPE: "LOCAL"}
+        return {**tags, _COMMIT: source.commit} if source.commit else tags
+
     def _set_status(self, run_id: str, state: State, *, end_time: int | None = None) -> None:
         if state == "running":
             self._client.update_run(run_id, status=STATUS[state])
         else:
             self._client.set_terminated(run_id, STATUS[state], end_time)
         self._progress()
+
+
+def known_until(parent: "Run") -> int:
+    """Up to when, in milliseconds since the epoch, the store has the record of that parent; 0 before the first end."""
+    return int(parent.data.tags.get(UNTIL, 0))
 
 
 def state_of(run: "Run") -> str | None:
@@ -236,13 +234,6 @@ def state_of(run: "Run") -> str | None:
 def last_steps(run: "Run") -> dict[str, int]:
     """The last step that the store has of each metric of a run."""
     return {metric.key: metric.step for metric in run.data.to_proto().metrics}
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return "unknown"
 
 
 def _equal(a: float, b: float) -> bool:

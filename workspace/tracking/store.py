@@ -1,9 +1,8 @@
-"""The MLflow store behind a tracking URI: where it is, how to open it, how to speak of it without its password."""
+"""The MLflow store behind a tracking URI: where it is, how to open it, how to speak of its failures."""
 
 import fcntl
 import logging
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from workspace.errors import UserError
+from workspace.redaction import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,6 +29,7 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
 }
 _PASSING_REFUSALS = (401, 403, 408, 429)  # a password mended, a busy server: trying again can help
+_LONGEST_REASON = 200
 _CHATTY = ("alembic", "mlflow", "urllib3.connectionpool")
 
 
@@ -119,10 +120,12 @@ def is_refusal(error: Exception) -> bool:
     return 400 <= status < 500 and status not in _PASSING_REFUSALS
 
 
-def redact(text: str) -> str:
-    """The text with the credentials of every URI in it, in its authority or its query, replaced by ``***``."""
-    text = re.sub(r"://[^/\s'\"]*@", "://***@", text)
-    return re.sub(r"(?i)([?&](?:password|passwd|token|secret|key)=)[^&\s'\"]+", r"\1***", text)
+def reason_of(error: Exception) -> str:
+    """What went wrong, in one line that names no credentials."""
+    said = str(error).strip().splitlines()
+    # SQLAlchemy puts a remark on its own session before the reason.
+    lines = [line for line in said if not line.startswith("(raised as")] or [type(error).__name__]
+    return redact(lines[0])[:_LONGEST_REASON]
 
 
 def _folder(work_dir: Path) -> Path:

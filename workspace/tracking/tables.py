@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from workspace.errors import UserError
+from workspace.redaction import redact
 from workspace.tracking.points import AP
 from workspace.tracking.runs import PARENT
-from workspace.tracking.store import all_runs, connect, redact
+from workspace.tracking.store import all_runs, connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -1,9 +1,10 @@
 """The orchestrator's tracker: told what should be tracked, it brings the MLflow store there in the background.
 
-Its methods note down what is wanted and return at once. One thread compares that with what the store has, ships the
-difference, and starts over: after a pause, when something new is wanted, or, with growing pauses, when the store did
-not answer. Nothing about shipping is kept on disk: the store itself says what it has, so a killed orchestrator, a
-lost answer or another machine leave nothing to mend.
+Its methods note down what is wanted, in the work folder too, and return at once. One thread compares that with what
+the store has, ships the difference, and starts over: after a pause, when something new is wanted, or, with growing
+pauses, when the store did not answer. Nothing about shipping is kept on disk: the store itself says what it has, so a
+killed orchestrator, a lost answer or another machine leave nothing to mend. What was wanted is
+(:mod:`workspace.tracking.record`), for :mod:`workspace.tracking.sync`.
 """
 
 import logging
@@ -12,50 +13,23 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workspace.redaction import redact
 from workspace.spec import RunSpec, run_folder
 from workspace.tracking.fields import DataSet
 from workspace.tracking.points import Points
-from workspace.tracking.runs import Publication, Runs, State, last_steps, state_of
-from workspace.tracking.store import check_uri, connect, is_refusal, redact
+from workspace.tracking.record import Parent, Publication, RecordWriter, State, now
+from workspace.tracking.runs import Runs
+from workspace.tracking.store import check_uri, connect, is_refusal, reason_of
+from workspace.tracking.tracked import TrackedRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE = 30.0
-_LONGEST_MESSAGE = 200
-
-
-@dataclass
-class _Parent:
-    scale: str
-    data: DataSet
-    params: dict[str, str]
-    tags: dict[str, str]
-
-
-@dataclass
-class _Child:
-    """A run to track. The orchestrator sets ``tags`` and ``wanted``; what stands below is the thread's."""
-
-    spec: RunSpec
-    folder: Path
-    name: str
-    tags: dict[str, str]
-    wanted: State
-    points: Points
-    run_id: str = ""
-    described: dict[str, str] | None = None
-    shown: str | None = None
-    refused: bool = False
-
-    @property
-    def is_done(self) -> bool:
-        return self.refused or (self.wanted != "running" and self.shown == self.wanted and self.described == self.tags)
 
 
 class Tracker:
@@ -89,12 +63,13 @@ class Tracker:
         check_uri(uri)
         self._uri, self._experiment, self._work_dir, self._commit = uri, experiment, work_dir, commit
         self._interval, self._patience = interval, patience
-        self._parent: _Parent | None = None
-        self._children: dict[str, _Child] = {}
+        self._parent: Parent | None = None
+        self._record: RecordWriter | None = None
+        self._children: dict[str, TrackedRun] = {}
         self._publications: deque[Publication] = deque()
         self._changes = threading.Condition()
         self._changed = False
-        self._closing: State | None = None
+        self._closing: tuple[State, int] | None = None
         self._closed = False
         self._given_up = False
         self._is_down = False
@@ -110,8 +85,12 @@ class Tracker:
 
         Args:
             params: what never changes between two starts; what may (number of trials, seeds) belongs in ``tags``.
+
+        Raises:
+            OSError: the work folder cannot be written to, as also from the methods below.
         """
-        self._parent = _Parent(scale, data, _text(params), _text(tags))
+        self._parent = Parent(scale, data, _text(params), _text(tags))
+        self._record = RecordWriter(self._work_dir, self._experiment, self._parent, commit=self._commit)
         self._thread.start()
 
     def follow(self, spec: RunSpec, *, name: str, metric: str, tags: Mapping[str, Any]) -> None:
@@ -120,18 +99,21 @@ class Tracker:
         Args:
             metric: MMDetection's key of the AP that judges the run.
         """
-        assert self._parent is not None, "start() comes first"
+        assert self._record is not None, "start() comes first"
+        child = self._children.get(spec.signature)
+        tags = {**(child.tags if child else {}), **_text(tags)}
+        source = self._record.follow(spec, name=child.name if child else name, metric=metric, tags=tags)
         with self._changing():
-            child = self._children.get(spec.signature)
             if child is None:
                 folder = run_folder(self._work_dir, spec)
-                child = _Child(spec, folder, name, {}, "running", Points(folder, metric))
+                child = TrackedRun(spec, folder, name, source, Points(folder, metric), tags)
                 self._children[spec.signature] = child
-            child.tags = {**child.tags, **_text(tags)}
-            child.wanted = "running"
+            child.tags, child.wanted = tags, "running"
 
     def settle(self, signature: str, state: State) -> None:
         """The run is over: ships the rest of its journal and its files, and ends it."""
+        assert self._record is not None, "start() comes first"
+        self._record.settle(signature, state)
         with self._changing():
             self._children[signature].wanted = state
 
@@ -144,16 +126,20 @@ class Tracker:
         for file in publication.files:
             if not file.exists():
                 raise FileNotFoundError(file)
+        assert self._record is not None, "start() comes first"
+        self._record.publish(publication)
         with self._changing():
             self._publications.append(publication)
 
     def close(self, state: State) -> None:
         """Ends the parent run and waits until all is shipped, or until the store took nothing for ``patience``."""
-        if self._parent is None:
+        if self._record is None:
             return
         self._progressed()
+        at = now()
+        self._record.close(state, at)
         with self._changing():
-            self._closing = state
+            self._closing = state, at
         while self._thread.is_alive() and time.monotonic() - self._last_progress < self._patience:
             self._thread.join(timeout=0.1)
         with self._changing():
@@ -221,56 +207,36 @@ class Tracker:
                 self._warn("refuses a part of the experiment's results", error)
             self._publications.popleft()
         if closing is not None:
-            self._runs.close(self._parent_id, closing)
+            self._runs.interrupt(self._parent_id)
+            self._runs.close(self._parent_id, *closing)
             self._closed = True
 
     def _open(self) -> Runs:
         parent = self._parent
         assert parent is not None
+        assert self._record is not None
         if self._client is None:
             self._client = connect(self._uri)
             self._progressed()  # once: making a client is no sign of life from a server
-        runs = Runs(
-            self._client, self._uri, self._experiment, self._work_dir, commit=self._commit, progress=self._progressed
-        )
-        name = f"{self._experiment} {parent.scale}"
-        self._parent_id = runs.parent(
-            name=name, scale=parent.scale, data=parent.data, params=parent.params, tags=parent.tags
-        )
+        runs = Runs(self._client, self._uri, self._experiment, self._work_dir, progress=self._progressed)
+        run = runs.parent(parent, start_time=self._record.started)
+        runs.describe_parent(run, parent, self._record.source)
+        runs.reopen(run.info.run_id)
+        self._parent_id = run.info.run_id
         return runs
 
-    def _bring_up_to_date(self, runs: Runs, child: _Child) -> None:
+    def _bring_up_to_date(self, runs: Runs, child: TrackedRun) -> None:
         assert self._parent is not None
         with self._changes:
             wanted, tags = child.wanted, child.tags
-        child.points.read()
-        if child.described != tags:
-            run = runs.child(
-                self._parent_id,
-                child.spec,
-                name=child.name,
-                data=self._parent.data,
-                tags=tags,
-                start_time=child.points.started,
-            )
-            child.points.stored(last_steps(run))
-            child.run_id, child.shown, child.described = run.info.run_id, state_of(run), tags
-        if wanted == child.shown != "running":
-            return
-        due = child.points.due(complete=wanted != "running")
-        if due and child.shown != "running":
-            runs.reopen(child.run_id)
-            child.shown = "running"
-        runs.ship(child.run_id, child.points, due)
-        if wanted != "running":
-            try:
-                runs.upload(child.run_id, child.folder)
-            except Exception as error:
-                if not is_refusal(error):
-                    raise
-                self._warn(f"refuses the files of the run {child.name!r}", error)
-            runs.settle(child.run_id, wanted, child.folder, child.points)
-            child.shown = wanted
+        child.bring_up_to_date(
+            runs,
+            self._parent_id,
+            self._parent.data,
+            wanted=wanted,
+            tags=tags,
+            refused=lambda what, error: self._warn(f"refuses {what}", error),
+        )
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -291,10 +257,7 @@ class Tracker:
         self._last_progress = time.monotonic()
 
     def _warn(self, what: str, error: Exception) -> None:
-        said = str(error).strip().splitlines()
-        # SQLAlchemy puts a remark on its own session before the reason.
-        lines = [line for line in said if not line.startswith("(raised as")] or [type(error).__name__]
-        self._trouble = redact(lines[0])[:_LONGEST_MESSAGE]
+        self._trouble = reason_of(error)
         _log.warning("tracking: %s %s: %s", redact(self._uri), what, self._trouble)
 
 
