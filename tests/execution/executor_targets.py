@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 
 def write(path: Path, text: str) -> None:
@@ -62,3 +63,26 @@ def start_a_child(path: Path) -> None:
     child = multiprocessing.get_context("spawn").Process(target=write, args=(path, "written by a child"))
     child.start()
     child.join()
+
+
+class _Missing:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return __import__, ("gone_by_then",)
+
+
+def refer_to_a_missing_module() -> Any:
+    """What is pickled here and cannot be loaded anywhere."""
+    return _Missing()
+
+
+def report_devices(path: Path) -> None:
+    path.write_text(os.environ.get("ASCEND_RT_VISIBLE_DEVICES", "none"))
+
+
+def count_to(path: Path, number: int, pause: float) -> None:
+    """Goes on from what it finds in the file, a line a count with the process that counted."""
+    done = len(path.read_text().splitlines()) if path.exists() else 0
+    for count in range(done, number):
+        time.sleep(pause)
+        with path.open("a") as file:
+            file.write(f"{count} {os.getpid()}\n")

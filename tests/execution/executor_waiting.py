@@ -2,11 +2,21 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Protocol
 
 from workspace.execution import Ended, Executor
 
 PATIENCE = 30.0  # seconds; an upper bound for a busy machine, not an expectation
+
+
+class MakeExecutor(Protocol):
+    """Makes an executor of the kind that is being tested."""
+
+    def __call__(
+        self, *, workers: int, threads: int = 1, grace: float = 5.0
+    ) -> AbstractContextManager[Executor]: ...
 
 
 def until(condition: Callable[[], bool]) -> None:

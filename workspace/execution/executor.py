@@ -12,12 +12,15 @@ class Ended:
 
     Attributes:
         exitcode: 0 after a clean end, the exit status of the process otherwise, ``-n`` when signal ``n`` killed it.
-        signal: name of the signal that killed it (``SIGKILL``), ``None`` where none did.
+        signal: name of the signal that killed it (``SIGKILL``), ``None`` where none did. A job whose machine was lost
+            counts as killed by ``SIGKILL``.
+        reason: why it was killed, where the executor knows; also the last line of its log then.
     """
 
     job_id: str
     exitcode: int
     signal: str | None
+    reason: str | None = None
 
 
 class Executor(Protocol):
@@ -39,6 +42,7 @@ class Executor(Protocol):
         Raises:
             RuntimeError: no slot is free.
             ValueError: a job of that id is running.
+            UserError: jobs cannot be started here at all; `poll` and `wait` may find that later.
         """
 
     def poll(self) -> list[Ended]:
