@@ -16,6 +16,19 @@ from workspace.experiment import Comparison, Experiment
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
+PLACES: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
+    click.option(
+        "--executor",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Where runs are trained: on this machine, or on the nodes of a Ray cluster (docs/cluster.md).",
+    ),
+    click.option(
+        "--address", metavar="HOST:PORT", help="Of the Ray cluster. [default: one of this machine alone, for this start]"
+    ),
+)
+
 _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     click.option(
         "--scale",
@@ -46,6 +59,7 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         show_default=True,
         help="Devices, or processes on a CPU, that share each batch of a run.",
     ),
+    *PLACES,
     click.option(
         "--trials", type=click.IntRange(min=0), help="Recipes that a search tries, the default one among them; 0: none."
     ),

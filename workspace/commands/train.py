@@ -6,7 +6,7 @@ from typing import Literal
 
 import click
 
-from workspace.cli import reporting_errors
+from workspace.cli import PLACES, reporting_errors
 from workspace.errors import UserError
 
 
@@ -30,6 +30,8 @@ from workspace.errors import UserError
     help="That share each batch, from the first visible one on; commands at the same time need "
     "ASCEND_RT_VISIBLE_DEVICES or CUDA_VISIBLE_DEVICES of their own.",
 )
+@PLACES[0]
+@PLACES[1]
 @click.option("--recipe", help="One of the model's named recipes. [default: its first]")
 @click.option("--epochs", type=click.IntRange(min=1), help="Length of the whole schedule. [default: the recipe's]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
@@ -54,6 +56,8 @@ def train(
     weights: Path | None,
     device: Literal["auto", "cpu", "cuda", "npu"],
     devices: int,
+    executor: Literal["local", "ray"],
+    address: str | None,
     recipe: str | None,
     epochs: int | None,
     seed: int,
@@ -89,6 +93,8 @@ def train(
             device=device,
             workers=1,
             devices_per_run=devices,
+            executor=executor,
+            address=address,
             tracking_uri=tracking_uri,
             work_dir=work_dir,
         )

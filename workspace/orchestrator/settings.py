@@ -17,6 +17,8 @@ class Settings:
         weights: folder with the files of backbone weights; ``None`` to download what torch's cache lacks.
         workers: runs trained at the same time; ``None`` for as many as the devices, or cores, are enough for.
         devices_per_run: that share each batch of a run.
+        executor, address: where runs are trained; for Ray, ``HOST:PORT`` of the cluster, or ``None`` for one of this
+            machine alone. Paths are absolute with Ray, whose workers have another current folder.
         trials, seeds: ``None`` for the experiment's own effort at this scale.
         tracking_uri, storage: of MLflow and of Optuna; ``None`` for SQLite under ``work_dir``.
     """
@@ -27,6 +29,8 @@ class Settings:
     device: Literal["auto", "cpu", "cuda", "npu"] = "auto"
     workers: int | None = None
     devices_per_run: int = 1
+    executor: Literal["local", "ray"] = "local"
+    address: str | None = None
     trials: int | None = None
     seeds: int | None = None
     tracking_uri: str | None = None
@@ -39,3 +43,14 @@ class Settings:
                 "--scale full needs --data DIR: COCO's folder (train2017/, val2017/, annotations/), or your own with "
                 "images/ and annotations/{train,val}.json"
             )
+        if self.executor == "local":
+            if self.address is not None:
+                raise UserError(f"--address {self.address} is of a Ray cluster: add --executor ray")
+            return
+        if self.device == "auto":
+            raise UserError(
+                "--executor ray needs --device npu, cuda or cpu: this machine's say nothing of the cluster's"
+            )
+        for name in ("work_dir", "data", "weights"):
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, path.resolve())
