@@ -140,6 +140,9 @@ class RunSpec:
 SPEC, CONFIG, AUDIT, RESULT = "spec.json", "config.py", "audit.json", "result.json"
 """Files of a run folder, in the order in which they are written; the last one says that the run is finished."""
 
+FAILURE = "failure.json"
+"""In the folder of a run that failed: why, and what its log said last."""
+
 
 def run_folder(work_dir: Path, spec: RunSpec) -> Path:
     """Where the run of that spec lives: ``<work>/runs/<signature>``."""

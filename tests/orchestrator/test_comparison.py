@@ -36,6 +36,7 @@ def test_the_json_has_the_documented_form(attributed: Path) -> None:
         "contrasts",
         "published",
         "failures",
+        "diverged",
         "cost",
         "reservations",
     }

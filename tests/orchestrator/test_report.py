@@ -9,7 +9,7 @@ from small_plan import NULL, SWEEP, plan
 
 from workspace.errors import UserError
 from workspace.orchestrator.plan import Job, Plan
-from workspace.orchestrator.report import Cost, Report, build_report
+from workspace.orchestrator.report import Cost, Report, build_report, divergence_lines
 from workspace.orchestrator.runs import RunRecord
 
 APS = {"baseline": (60.0, 61.0, 59.0), "default": (50.0, 51.0, 49.5), "tuned": (60.2, 61.0, 59.4)}
@@ -41,7 +41,18 @@ def report(
 def test_the_json_has_the_documented_form() -> None:
     answer = report().to_json()
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
-    assert answer.keys() == {"experiment", "scale", "metric", "margin", "arms", "gaps", "best", "cost", "reservations"}
+    assert answer.keys() == {
+        "experiment",
+        "scale",
+        "metric",
+        "margin",
+        "arms",
+        "gaps",
+        "best",
+        "cost",
+        "diverged",
+        "reservations",
+    }
     assert (answer["experiment"], answer["scale"], answer["metric"]) == (SWEEP.name, "demo", "coco/bbox_mAP")
     assert answer["margin"] == 1.0
     assert answer["arms"] == {
@@ -112,6 +123,20 @@ def test_other_circumstances_are_a_reservation() -> None:
         "arms were trained with different mmcv: 2.3, unknown",
         "arms were trained with different torch: 2.12, 2.13",
     ]
+
+
+def test_a_run_that_diverged_counts_and_is_named() -> None:
+    lost = "the weights were not finite after 40 steps"
+    found = report({**APS, "default": (50.0, 0.0, 49.5)}, default={1: {"diverged": lost}})
+    assert found.to_json()["diverged"] == {"default seed 1": lost}
+    assert found.gaps["default"].mean == pytest.approx((50.0 + 0.0 + 49.5 - 180.0) / 3)
+    assert divergence_lines(found.diverged) == [f"default seed 1 diverged and counts with its AP: {lost}"]
+    assert found.reservations == []
+
+
+def test_a_baseline_that_diverged_is_a_reservation_too() -> None:
+    found = report({**APS, "baseline": (0.0, 61.0, 59.0)}, baseline={0: {"diverged": "the loss was not finite"}})
+    assert found.reservations == ["baseline seed 0 diverged: gaps against it do not measure the candidate"]
 
 
 @pytest.mark.parametrize("ap", [-100.0, float("nan"), 101.0])

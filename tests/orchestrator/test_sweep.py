@@ -44,7 +44,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_json_has_the_documented_form(finished: Path) -> None:
     result = answer_of(finished)
-    assert result.keys() == {"experiment", "scale", "metric", "margin", "arms", "gaps", "best", "cost", "reservations"}
+    assert result.keys() == {
+        "experiment",
+        "scale",
+        "metric",
+        "margin",
+        "arms",
+        "gaps",
+        "best",
+        "cost",
+        "diverged",
+        "reservations",
+    }
     assert result["experiment"] == "fcos_fp16_sweep"
     assert (result["scale"], result["metric"], result["margin"]) == ("demo", "coco/bbox_mAP", 1.0)
     assert result["arms"].keys() == {"baseline", "default", "tuned"}

@@ -7,7 +7,7 @@ from typing import Any
 from workspace.detectors import Detector, detector
 from workspace.gap import Effect, Gap, effect_sentence, measure_effect, measure_gap, sentence
 from workspace.orchestrator.plan import ComparisonPlan, Job
-from workspace.orchestrator.report import Cost, gap_json, reservations
+from workspace.orchestrator.report import Cost, diverged_runs, gap_json, lost_references, reservations
 from workspace.orchestrator.runs import RunRecord
 
 
@@ -62,6 +62,7 @@ class ComparisonReport:
         parts: contrasts that others sum up to.
         published: by contrast.
         failures: by name of the run, why it failed.
+        diverged: by name of the run, what became of it; its AP counts in its arm.
         reservations: reasons for which the arms do not compare as they should.
     """
 
@@ -74,6 +75,7 @@ class ComparisonReport:
     parts: Mapping[str, Sequence[str]]
     published: Mapping[str, PublishedRow]
     failures: Mapping[str, str]
+    diverged: Mapping[str, str]
     cost: Cost
     reservations: Sequence[str]
 
@@ -124,6 +126,7 @@ class ComparisonReport:
                 for name, row in self.published.items()
             },
             "failures": dict(self.failures),
+            "diverged": dict(self.diverged),
             "cost": self.cost.to_json(),
             "reservations": list(self.reservations),
         }
@@ -219,8 +222,12 @@ def build_comparison(
         parts=comparison.parts,
         published={name: PublishedRow.of(detector(model)) for name, model in comparison.published.items()},
         failures=failures,
+        diverged=diverged_runs(jobs, records),
         cost=cost,
-        reservations=reservations([records[signature] for signature in used if signature in records]),
+        reservations=[
+            *reservations([records[signature] for signature in used if signature in records]),
+            *lost_references(jobs, records, {pair[0] for pair in map(_pair, comparison.contrasts.values()) if pair}),
+        ],
     )
 
 

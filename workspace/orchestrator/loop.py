@@ -4,6 +4,8 @@ Only this process speaks with Optuna and MLflow. Everything it decides from is o
 study), so starting again after any end goes on where that was: finished runs are reused, interrupted ones continued.
 """
 
+import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,20 +15,27 @@ from workspace.errors import UserError
 from workspace.execution import Ended, Executor
 from workspace.journal import Event, JournalReader, device_seconds
 from workspace.orchestrator.conditions import Conditions
+from workspace.orchestrator.failures import Failure, record_failure
 from workspace.orchestrator.plan import Job
-from workspace.orchestrator.runs import RunRecord, failure_reason, run_state
+from workspace.orchestrator.runs import RunRecord, run_state
+from workspace.orchestrator.slots import Slots
 from workspace.search import Study
-from workspace.spec import RunSpec, run_folder
+from workspace.spec import FAILURE, RunSpec, run_folder
 from workspace.tracking import Tracker
 
 Settled = Literal["finished", "pruned", "failed"]
 
+_log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
 
 _RESTARTS = 2
-"""How often a run that a signal killed is started again before it counts as failed."""
+"""How often a run that was killed is started again before it counts as failed."""
+
+_RETRIES = 1
+"""How often one is that failed by itself, where that can help."""
 
 KEPT = "everything else is kept, the same command tries it again"
+_MAKE_ROOM = "make room on the disk; nothing is lost, the same command goes on from here"
 
 
 class Display(Protocol):
@@ -41,9 +50,18 @@ class Display(Protocol):
 class _Active:
     job: Job
     journal: JournalReader
-    slot: int
+    slot: int | None = None
     cancelled: bool = False
-    restarts: int = 0
+    kills: int = 0
+    retries: int = 0
+
+    def may_go_on(self, failure: Failure) -> bool:
+        """Counts the failure; whether another attempt is made."""
+        if failure.cause == "killed":
+            self.kills += 1
+            return self.kills <= _RESTARTS
+        self.retries += 1
+        return failure.may_pass and self.retries <= _RETRIES
 
 
 @dataclass
@@ -52,6 +70,7 @@ class Loop:
 
     Attributes:
         launch: starts a run's worker on the executor, given its job id, spec, folder and device slot.
+        place: names the devices of a slot.
         study: that jobs with a trial belong to.
         keeps_going: whether the other runs of the arms are trained when one has failed, which then stands in
             ``failures``; else that ends the playing.
@@ -65,6 +84,7 @@ class Loop:
     executor: Executor
     slots: int
     launch: Callable[[str, RunSpec, Path, int], None]
+    place: Callable[[int], str]
     tracker: Tracker
     study: Study | None
     display: Display
@@ -75,6 +95,11 @@ class Loop:
     folders: dict[str, Path] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     _active: dict[str, _Active] = field(default_factory=dict)
+    _again: deque[_Active] = field(default_factory=deque)
+    _slots: Slots = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._slots = Slots(self.slots)
 
     def play(self, jobs: Iterator[Job]) -> None:
         """Trains what the iterator yields, as slots come free, until it is exhausted and all have ended.
@@ -83,18 +108,20 @@ class Loop:
         finished ones known.
 
         Raises:
-            UserError: a run of an arm failed, and the loop does not keep going.
+            UserError: a run of an arm failed, and the loop does not keep going; the disk is full; or no device is left.
         """
         exhausted = False
         while True:
-            while not exhausted and len(self._active) < self.slots:
+            while self._again and self._slots.any_free:
+                self._launch(self._again.popleft())
+            while not exhausted and self._slots.any_free:
                 job = next(jobs, None)
                 if job is None:
                     exhausted = True
                 else:
                     self._begin(job)
             if not self._active:
-                if exhausted:
+                if exhausted and not self._again:
                     return
                 continue
             ended = self.executor.wait(_POLL_SECONDS)
@@ -124,7 +151,7 @@ class Loop:
         folder = run_folder(self.work_dir, job.spec)
         self.folders[signature] = folder
         self._track(job)
-        active = _Active(job, JournalReader(folder), slot=self._free_slot())
+        active = _Active(job, JournalReader(folder))
         self.display.started(job, self.conditions.steps(job.spec))
         if self._follow(active):
             self._settle(active, "pruned")
@@ -133,18 +160,20 @@ class Loop:
             self._settle(active, "finished")
         else:
             self.trained += 1
-            self._active[signature] = active
-            self.launch(signature, job.spec, folder, active.slot)
+            self._launch(active)
+
+    def _launch(self, active: _Active) -> None:
+        """Starts the run, or starts it again, on another device than before if one is free."""
+        spec = active.job.spec
+        active.slot = self._slots.take(other_than=active.slot)
+        self._active[spec.signature] = active
+        self.launch(spec.signature, spec, self.folders[spec.signature], active.slot)
 
     def _track(self, job: Job) -> None:
         tags: dict[str, Any] = {"phase": job.phase, "arm": job.arm}
         if job.trial is not None:
             tags["trial"] = job.trial
         self.tracker.follow(job.spec, name=job.name, metric=job.metric, tags=tags)
-
-    def _free_slot(self) -> int:
-        taken = {active.slot for active in self._active.values()}
-        return next(slot for slot in range(self.slots) if slot not in taken)
 
     def _follow(self, active: _Active) -> bool:
         """Takes in a run's new events; whether the run is to be pruned for them."""
@@ -168,22 +197,42 @@ class Loop:
 
     def _end(self, end: Ended) -> None:
         active = self._active.pop(end.job_id)
+        assert active.slot is not None
+        self._slots.give_back(active.slot)
         self._follow(active)
         folder = self.folders[end.job_id]
-        if run_state(folder) == "finished" and not active.cancelled:
-            self._settle(active, "finished")
-        elif active.cancelled:
+        if active.cancelled:
             self._settle(active, "pruned")
-        elif run_state(folder) != "failed" and active.restarts < _RESTARTS:  # killed: it left no word of its own
-            active.restarts += 1
-            self._active[end.job_id] = active
-            self.launch(end.job_id, active.job.spec, folder, active.slot)
+        elif run_state(folder) == "finished":
+            self._slots.worked(active.slot)
+            self._settle(active, "finished")
         else:
-            killed = f"killed by {end.signal}, out of memory perhaps" if end.signal else ""
-            self._settle(active, "failed", reason=killed or failure_reason(folder))
+            self._fail(active, active.slot, Failure.of(folder, end))
+
+    def _fail(self, active: _Active, slot: int, failure: Failure) -> None:
+        """Tries the run again where that can help; it is recorded in any case, for whoever looks."""
+        job, signature, place = active.job, active.job.spec.signature, self.place(slot)
+        if failure.cause == "disk":
+            raise UserError(f"{job.name} stopped: {failure.reason}; {_MAKE_ROOM}")
+        goes_on = active.may_go_on(failure)
+        try:
+            record_failure(self.folders[signature], failure, attempts=active.kills + active.retries, place=place)
+        except OSError as error:
+            raise UserError(f"{job.name} stopped: {error}; {_MAKE_ROOM}") from error
+        if failure.cause == "device" and self._slots.failed(slot, signature):
+            _log.warning("%s is set aside, two runs in a row failed there; the last one: %s", place, failure.reason)
+            if not self._slots.any_left:
+                raise UserError(f"no device is left to train on; the last one, {place}: {failure.reason}; {KEPT}")
+        if goes_on:
+            _log.warning("%s failed on %s and is tried again: %s", job.name, place, failure.reason)
+            self._again.append(active)
+        else:
+            self._settle(active, "failed", reason=failure.reason)
 
     def _settle(self, active: _Active, state: Settled, reason: str = "") -> None:
         job, signature = active.job, active.job.spec.signature
+        if state != "failed":
+            (self.folders[signature] / FAILURE).unlink(missing_ok=True)  # of an attempt before
         ap = None
         if state == "finished":
             self.records[signature] = record = RunRecord.load(self.folders[signature])

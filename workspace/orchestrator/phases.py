@@ -30,7 +30,7 @@ from workspace.orchestrator.playing import (
     terminal,
     viewers,
 )
-from workspace.orchestrator.report import Cost, Report, build_report
+from workspace.orchestrator.report import Cost, Report, build_report, divergence_lines
 from workspace.orchestrator.results import ap_curves, write_comparison, write_results
 from workspace.orchestrator.settings import Settings
 from workspace.orchestrator.tables import comparison_tables, result_table
@@ -114,7 +114,7 @@ def _play_experiment(plan: Plan, settings: Settings, console: Console, json_file
     if json_file is not None:
         write_json(json_file, report.to_json())
     console.print(result_table(report))
-    _say(console, report.sentences, report.reservations)
+    _say(console, (*report.sentences, *divergence_lines(report.diverged)), report.reservations)
     _show(console, figure, viewers(settings, study))
 
 
@@ -158,7 +158,7 @@ def _play_comparison(plan: ComparisonPlan, settings: Settings, console: Console,
         write_json(json_file, report.to_json())
     for table in comparison_tables(report):
         console.print(table)
-    _say(console, (*report.notes, *report.sentences), report.reservations)
+    _say(console, (*report.notes, *report.sentences, *divergence_lines(report.diverged)), report.reservations)
     _show(console, figure, viewers(settings))
     if report.failures:
         failed = "; ".join(f"{name}: {reason}" for name, reason in report.failures.items())

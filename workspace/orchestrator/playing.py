@@ -5,7 +5,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,15 @@ def conditions(settings: Settings, *, trains: bool = True) -> Conditions:
     """Those of a start.
 
     Args:
-        trains: whether runs are to be started, or only to be planned, which needs no device.
+        trains: whether runs are to be started, or only to be planned, which needs no device. Neither do runs on a
+            cluster, whose workers look at theirs.
 
     Raises:
         UserError: data or device cannot be used, or there are fewer devices than a run is to train on.
     """
-    device = devices.resolve(settings.device) if trains else devices.device(devices.kind(settings.device))
-    if trains and device.kind != "cpu" and settings.devices_per_run > device.count():
+    here = trains and settings.executor == "local"
+    device = devices.resolve(settings.device) if here else devices.device(devices.kind(settings.device))
+    if here and device.kind != "cpu" and settings.devices_per_run > device.count():
         raise UserError(
             f"{settings.devices_per_run} devices for a run: this machine has {device.count()} {device.kind}"
         )
@@ -45,14 +47,17 @@ def conditions(settings: Settings, *, trains: bool = True) -> Conditions:
         embedded=settings.data is None,
         device=device.kind,
         devices=settings.devices_per_run,
-        usable=trains,
+        usable=here,
     )
 
 
 def run_slots(given: Conditions, settings: Settings) -> int:
-    """Runs at the same time: as many as were asked for, else as there is room for; one where the device is not here."""
+    """Runs at the same time: as many as were asked for, else as there is room for; one where the device is not here.
+
+    What a cluster has room for is asked when it is used, and one until then.
+    """
     try:
-        return settings.workers or _groups(given)
+        return settings.workers or (_groups(given) if settings.executor == "local" else 1)
     except UserError:
         return 1
 
@@ -102,8 +107,7 @@ def playing(
         weights: see `backbone_weights`.
     """
     device = devices.device(given.device)
-    groups = _groups(given)
-    workers = run_slots(given, settings)
+    groups = _groups(given) if settings.executor == "local" else 1  # Ray shows each worker its own devices alone
     tracker = tracking.Tracker(tracking_uri(settings), name, settings.work_dir, commit=_commit())
     tracker.start(
         scale=given.scale,
@@ -114,22 +118,25 @@ def playing(
     state: tracking.State = "interrupted"
     try:
         with (
-            execution.LocalExecutor(workers=workers, threads=1, preload=preload(given.device)) as executor,
-            LiveDisplay(console, total=runs, slots=workers) as display,
+            _executor(given, settings, weights) as executor,
+            LiveDisplay(console, total=runs, slots=executor.slots_free) as display,
         ):
 
+            def names(slot: int) -> tuple[str, ...]:
+                first = slot % groups * given.devices
+                return tuple(device.torch_name(first + index) for index in range(given.devices))
+
             def launch(job_id: str, spec: RunSpec, folder: Path, slot: int) -> None:
-                first = slot % groups * spec.devices
-                names = tuple(device.torch_name(first + index) for index in range(spec.devices))
-                task = _task(given.dataset, spec, folder, names, weights.get(spec.detector))
+                task = _task(given.dataset, spec, folder, names(slot), weights.get(spec.detector))
                 executor.start(job_id, train, (task,), folder / "log.txt")
 
             loop = Loop(
                 conditions=given,
                 work_dir=settings.work_dir,
                 executor=executor,
-                slots=workers,
+                slots=executor.slots_free,
                 launch=launch,
+                place=lambda slot: ", ".join(names(slot)),
                 tracker=tracker,
                 study=study,
                 display=display,
@@ -172,6 +179,24 @@ def viewers(settings: Settings, study: Study | None = None) -> Iterator[str]:
     if study is not None:
         storage = redact(study_url(settings))
         yield f"study:  {_program('optuna-dashboard')} {shlex.quote(storage)}  ({study.name})"
+
+
+def _executor(
+    given: Conditions, settings: Settings, weights: Mapping[str, Path]
+) -> AbstractContextManager[execution.Executor]:
+    if settings.executor == "local":
+        return execution.LocalExecutor(
+            workers=run_slots(given, settings), threads=1, preload=preload(given.device)
+        )
+    return execution.RayExecutor(
+        kind=given.device,
+        devices=given.devices,
+        threads=1,
+        work_dir=settings.work_dir,
+        reads=[path for path in (settings.data, *weights.values()) if path is not None],
+        workers=settings.workers,
+        address=settings.address,
+    )
 
 
 def _task(dataset: DataSet, spec: RunSpec, folder: Path, names: tuple[str, ...], weights: Path | None) -> Task:

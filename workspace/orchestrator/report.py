@@ -1,6 +1,6 @@
 """What an experiment answers: its result as a value, as JSON, and in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,7 @@ class Report:
         arms: ``baseline``, ``default`` and, after a search, ``tuned``.
         gaps: of ``default`` and ``tuned`` against the baseline.
         best: number and parameters of the winning trial, as the study shows them; ``None`` without a search.
+        diverged: by name of the run, what became of it; its AP counts in its arm.
         reservations: reasons for which the arms do not compare as they should.
     """
 
@@ -52,6 +53,7 @@ class Report:
     gaps: Mapping[str, Gap]
     best: Mapping[str, Any] | None
     cost: Cost
+    diverged: Mapping[str, str]
     reservations: Sequence[str]
 
     def to_json(self) -> dict[str, Any]:
@@ -67,6 +69,7 @@ class Report:
             "gaps": {name: gap_json(gap) for name, gap in self.gaps.items()},
             "best": None if self.best is None else dict(self.best),
             "cost": self.cost.to_json(),
+            "diverged": dict(self.diverged),
             "reservations": list(self.reservations),
         }
 
@@ -121,7 +124,11 @@ def build_report(
         gaps=gaps,
         best=best,
         cost=cost,
-        reservations=reservations([records[job.spec.signature] for arm in jobs.values() for job in arm]),
+        diverged=diverged_runs(jobs, records),
+        reservations=[
+            *reservations([records[job.spec.signature] for arm in jobs.values() for job in arm]),
+            *lost_references(jobs, records, {"baseline"}),
+        ],
     )
 
 
@@ -143,3 +150,26 @@ def reservations(records: Sequence[RunRecord]) -> list[str]:
         if len(values) > 1:
             found.append(f"arms were trained with different {name}: {', '.join(values)}")
     return found
+
+
+def diverged_runs(jobs: Mapping[str, Sequence[Job]], records: Mapping[str, RunRecord]) -> dict[str, str]:
+    """By name of the run, what became of those that diverged."""
+    return {
+        job.name: found
+        for arm in jobs.values()
+        for job in arm
+        if job.spec.signature in records and (found := records[job.spec.signature].diverged)
+    }
+
+
+def lost_references(
+    jobs: Mapping[str, Sequence[Job]], records: Mapping[str, RunRecord], baselines: Collection[str]
+) -> list[str]:
+    """Reservations on gaps whose baseline diverged: that loss is the recipe's, not the candidate's gain."""
+    lost = diverged_runs({name: jobs[name] for name in jobs if name in baselines}, records)
+    return [f"{name} diverged: gaps against it do not measure the candidate" for name in lost]
+
+
+def divergence_lines(diverged: Mapping[str, str]) -> list[str]:
+    """A line for each run that diverged."""
+    return [f"{name} diverged and counts with its AP: {found}" for name, found in diverged.items()]

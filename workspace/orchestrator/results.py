@@ -13,7 +13,7 @@ from workspace.gap import Gap
 from workspace.journal import JournalReader, latest
 from workspace.orchestrator.comparison import ComparisonReport
 from workspace.orchestrator.plan import Job
-from workspace.orchestrator.report import Report
+from workspace.orchestrator.report import Report, divergence_lines
 from workspace.search import Study
 from workspace.tracking import Publication, Tracker
 
@@ -41,7 +41,7 @@ def write_results(folder: Path, report: Report, curves: pd.DataFrame, tracker: T
         table=("trials.csv", trials),
         metrics={f"gap/{name}": gap.mean for name, gap in report.gaps.items()},
         tags={f"verdict.{name}": gap.verdict for name, gap in report.gaps.items()},
-        sentences=report.sentences,
+        sentences=[*report.sentences, *divergence_lines(report.diverged)],
     )
 
 
@@ -67,7 +67,7 @@ def write_comparison(folder: Path, report: ComparisonReport, tracker: Tracker) -
         table=("table.csv", pd.DataFrame(report.rows())),
         metrics={f"contrast/{name}": found.mean for name, found in report.contrasts.items()},
         tags={f"verdict.{name}": gap.verdict for name, gap in gaps.items()},
-        sentences=report.sentences,
+        sentences=[*report.sentences, *divergence_lines(report.diverged)],
     )
 
 

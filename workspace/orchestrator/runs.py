@@ -21,12 +21,14 @@ class RunRecord:
         seconds: that it held a device.
         contradictions: of its audit against its precision.
         circumstances: hardware and versions, which arms that are compared should share.
+        diverged: what became of its loss or weights, where they were lost; its AP counts all the same.
     """
 
     ap: float
     seconds: float
     contradictions: tuple[str, ...]
     circumstances: Mapping[str, str]
+    diverged: str | None = None
 
     @classmethod
     def load(cls, folder: Path) -> "RunRecord":
@@ -37,6 +39,7 @@ class RunRecord:
             seconds=result["seconds"],
             contradictions=tuple(result["audit"]["contradictions"]),
             circumstances={"device": device["name"], **result["versions"]},
+            diverged=result.get("diverged"),  # results of earlier versions do not say
         )
 
 
@@ -48,18 +51,3 @@ def run_state(folder: Path) -> RunState:
     if not events:
         return "new"
     return "failed" if events[-1]["kind"] == "end" else "started"
-
-
-def failure_reason(folder: Path) -> str:
-    """Why the last attempt of a run failed: its own word, else the last line of its log."""
-    reason = ""
-    for event in JournalReader(folder).read():
-        if event["kind"] == "end":
-            reason = str(event.get("reason", ""))
-        elif event["kind"] == "start":
-            reason = ""
-    if reason:
-        return reason
-    log = folder / "log.txt"
-    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it left no word")

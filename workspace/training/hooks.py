@@ -1,5 +1,6 @@
 """Hooks that make a run reproducible, resumable and observable."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,6 +56,9 @@ class JournalHook(Hook):  # type: ignore[misc]
 
     Each process of a run needs this hook, the one with the journal too few: losses are means over all of them.
     MMDetection reports nothing where nothing at all was detected; ``judged_by`` is then 0, and not its last value.
+
+    Attributes:
+        loss_is_finite: of the last step, in every process.
     """
 
     priority = "LOW"
@@ -63,6 +67,7 @@ class JournalHook(Hook):  # type: ignore[misc]
         self._journal = journal
         self._judged_by = judged_by
         self.last_evaluation: dict[str, float] = {}
+        self.loss_is_finite = True
 
     def before_train(self, runner: RunRunner) -> None:
         self._write("start", step=runner.iter, epoch=runner.epoch)
@@ -71,6 +76,7 @@ class JournalHook(Hook):  # type: ignore[misc]
         self, runner: RunRunner, batch_idx: int, data_batch: Any = None, outputs: Mapping[str, Any] | None = None
     ) -> None:
         metrics = {f"train/{name}": value for name, value in _over_processes(outputs or {}).items()}
+        self.loss_is_finite = all(map(math.isfinite, metrics.values()))
         metrics["train/lr"] = runner.optim_wrapper.get_lr()["lr"][0]
         metrics.update(runner.optim_wrapper.step_metrics)
         self._write("step", step=runner.iter + 1, epoch=runner.epoch, metrics=metrics)

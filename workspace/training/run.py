@@ -23,6 +23,7 @@ from workspace.precision.islands import make_islands
 from workspace.spec import AUDIT, CONFIG, RESULT, SPEC
 from workspace.training import data, metric, modules, optim_wrapper  # noqa: F401  registers what configurations name
 from workspace.training.config import build_config, island_members
+from workspace.training.divergence import DivergedError, DivergenceHook
 from workspace.training.hooks import BufferHook, CheckpointHook, EpochSeedHook, JournalHook
 from workspace.training.nms import suppress_where_possible
 from workspace.training.processes import ProcessKilledError, on_all_devices, reason
@@ -35,7 +36,8 @@ def train(task: Task) -> None:
     """Trains and evaluates the run unless its result is already there.
 
     Writes ``spec.json``, ``config.py``, ``events.jsonl``, ``audit.json``, ``model.pth`` and, last, ``result.json``.
-    Exceptions are written to the journal as the reason of failure and raised.
+    Exceptions are written to the journal as the reason of failure and raised. A run that diverges does not fail: its
+    result says so, and its AP is that of its evaluation, or 0 from the step on at which its weights are not finite.
 
     Another process that trains this run, for another experiment or as what a kill has left, is waited for.
 
@@ -95,7 +97,8 @@ def _train(task: Task, journal: JournalWriter | None) -> None:
     runner = build_runner(task)
     observer = JournalHook(journal, judged_by)
     audit = AuditHook(task, nms=suppressed_on, keep=journal is not None)
-    for hook in (EpochSeedHook(), audit, observer):
+    divergence = DivergenceHook(observer)
+    for hook in (EpochSeedHook(), audit, observer, divergence):
         runner.register_hook(hook)
     if runner.distributed:
         runner.register_hook(BufferHook())
@@ -103,7 +106,11 @@ def _train(task: Task, journal: JournalWriter | None) -> None:
         config = runner.cfg.pretty_text
         (task.folder / CONFIG).write_text(config)
         runner.register_hook(CheckpointHook(journal))
-    runner.train()
+    try:
+        runner.train()
+    except DivergedError:
+        runner.train_loop._iter += 1  # MMEngine counts a step after its hooks
+        observer.after_val_epoch(runner)  # of nothing: a score that is nan is no detection
     if journal is None:
         return
     runner.save_model(config, spec)
@@ -116,6 +123,7 @@ def _train(task: Task, journal: JournalWriter | None) -> None:
             "metrics": observer.last_evaluation,
             "steps": runner.iter,
             "skipped_steps": runner.optim_wrapper.skipped_steps,
+            "diverged": divergence.verdict(runner),
             "seconds": device_seconds(task.folder),
             "step_seconds": _median_step(runner),
             "peak_memory": device.peak_memory(),
