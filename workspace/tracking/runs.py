@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workspace.errors import UserError
-from workspace.spec import AUDIT, CONFIG, RESULT, SPEC, RunSpec
+from workspace.spec import AUDIT, CONFIG, FAILURE, RESULT, SPEC, RunSpec
 from workspace.tracking.fields import DataSet, params_of, tags_of, version_tags
 from workspace.tracking.points import Point, Points
 from workspace.tracking.record import Parent, Publication, Source, State
@@ -30,7 +30,7 @@ STATUS: dict[str, str] = {
     "interrupted": "KILLED",
 }
 
-RUN_FILES = (SPEC, CONFIG, AUDIT, RESULT)
+RUN_FILES = (SPEC, CONFIG, AUDIT, RESULT, FAILURE)
 PARENT = "mlflow.parentRunId"
 UNTIL = "recorded_until"
 _NOTE, _USER, _COMMIT = "mlflow.note.content", "mlflow.user", "mlflow.source.git.commit"
@@ -141,8 +141,10 @@ class Runs:
 
         result = _read_json(folder / RESULT) if state == "finished" else {}
         tags = {**version_tags(result), "state": state}
-        if state == "failed" and points.reason:
-            tags["reason"] = points.reason
+        if diverged := result.get("diverged"):
+            tags["diverged"] = diverged
+        if state == "failed" and (reason := _read_json(folder / FAILURE).get("reason", points.reason)):
+            tags["reason"] = reason
         metrics = []
         if "seconds" in result and points.ended is not None:
             metrics.append(Metric("seconds", float(result["seconds"]), points.ended, points.last_step))
