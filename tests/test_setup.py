@@ -82,3 +82,39 @@ def test_no_network(tmp_path: Path) -> None:
     assert message.count("\n") == 1
     log = Path(message.rsplit("Log: ", 1)[1].strip())
     assert "127.0.0.1" in log.read_text()
+
+
+def setup_npu_sim(main: Path, environment: Path, **variables: str) -> tuple[int, str]:
+    """Exit status and standard error of the script of the simulated NPU."""
+    done = subprocess.run(
+        [ROOT / "tools" / "setup-npu-sim", main, environment],
+        env={"HOME": os.environ["HOME"], "PATH": os.environ["PATH"], **variables},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def test_a_simulated_npu_needs_torch(tmp_path: Path) -> None:
+    none = tmp_path / "none"
+    status, message = setup_npu_sim(none, tmp_path / "npu")
+    assert status != 0
+    assert message.startswith(f"setup-npu-sim: the environment {none} has no torch. What to do: make it ready first ")
+    assert message.count("\n") == 1
+    assert not (tmp_path / "npu").exists()
+
+
+def test_a_simulated_npu_without_network(tmp_path: Path) -> None:
+    status, message = setup_npu_sim(
+        Path(sys.prefix),
+        tmp_path / "npu",
+        PIP_CONFIG_FILE=os.devnull,
+        PIP_INDEX_URL="http://127.0.0.1:9/simple",
+        PIP_RETRIES="1",
+    )
+    assert status != 0
+    assert message.startswith("setup-npu-sim: step 'torch_npu ")
+    assert "failed (no network): " in message
+    assert message.count("\n") == 1

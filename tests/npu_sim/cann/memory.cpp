@@ -19,7 +19,7 @@ struct Block {
 
 std::mutex mutex;
 std::unordered_map<void*, Block> blocks;
-std::array<size_t, 64> allocated;
+std::array<size_t, sim::kMostDevices> allocated;
 
 aclError copy(const char* call, void* target, size_t room, const void* source, size_t count) {
   if (count > room) {

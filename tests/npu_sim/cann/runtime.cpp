@@ -1,4 +1,4 @@
-// The runtime of the simulated NPU: initialisation, devices, what the chip can do, versions, errors.
+// The runtime of the simulated NPU: initialisation, devices, errors.
 //
 // Signatures and return codes are those of CANN's public headers (acl/acl_rt.h). A kernel is finished when its call
 // returns, so there is nothing to wait for, and no time-out.
@@ -6,26 +6,16 @@
 #include "simulation.h"
 
 #include <dlfcn.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <array>
-#include <cstdarg>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <ctime>
 #include <fstream>
-#include <map>
 #include <mutex>
 #include <sstream>
 
 namespace sim {
 namespace {
-
-std::string setting(const char* name, const char* otherwise) {
-  const char* value = std::getenv(name);
-  return value != nullptr && *value != '\0' ? value : otherwise;
-}
 
 uint32_t visible(uint32_t present) {
   const char* listed = std::getenv("ASCEND_RT_VISIBLE_DEVICES");
@@ -53,10 +43,15 @@ thread_local aclError last_error = ACL_SUCCESS;
 
 }  // namespace
 
+std::string setting(const char* name, const char* otherwise) {
+  const char* value = std::getenv(name);
+  return value != nullptr && *value != '\0' ? value : otherwise;
+}
+
 const Machine& machine() {
   static const Machine simulated{
       setting("NPU_SIM_SOC", "Ascend910B3"),
-      visible(static_cast<uint32_t>(std::stoul(setting("NPU_SIM_DEVICES", "8")))),
+      visible(std::min<uint32_t>(std::stoul(setting("NPU_SIM_DEVICES", "8")), kMostDevices)),
       std::stoul(setting("NPU_SIM_MEMORY_MIB", "65536")) << 20,
   };
   return simulated;
@@ -71,6 +66,10 @@ bool Machine::is_first_generation() const {
   return soc.rfind("Ascend310P", 0) == 0;
 }
 
+bool exists(int32_t device) {
+  return device >= 0 && static_cast<uint32_t>(device) < machine().devices;
+}
+
 int32_t current_device() {
   return device_of_thread >= 0 ? device_of_thread : default_device;
 }
@@ -79,6 +78,12 @@ aclError fail(aclError code, const char* call, const std::string& reason) {
   recent_message = std::string(call) + ": " + reason;
   last_error = code;
   return code;
+}
+
+aclError no_such_device(const char* call, int32_t device) {
+  return fail(
+      ACL_ERROR_RT_INVALID_DEVICEID, call,
+      "device " + std::to_string(device) + " of " + std::to_string(machine().devices));
 }
 
 // Not ACL_ERROR_RT_FEATURE_NOT_SUPPORT, which torch_npu takes for a warning.
@@ -93,25 +98,13 @@ namespace {
 std::mutex states;
 bool initialised = false;
 // One context a device, made by its first aclrtSetDevice; its address is the context.
-std::array<char, 64> contexts;
-std::array<bool, 64> active;
-std::map<int, int64_t> system_parameters;
-aclrtFloatOverflowMode overflow_mode = ACL_RT_OVERFLOW_MODE_SATURATION;
-
-bool exists(int32_t device) {
-  return device >= 0 && static_cast<uint32_t>(device) < sim::machine().devices;
-}
+std::array<char, sim::kMostDevices> contexts;
+std::array<bool, sim::kMostDevices> active;
 
 std::string contents(const char* file) {
   std::ostringstream text;
   text << std::ifstream(file).rdbuf();
   return text.str();
-}
-
-aclError no_such_device(const char* call, int32_t device) {
-  return sim::fail(
-      ACL_ERROR_RT_INVALID_DEVICEID, call,
-      "device " + std::to_string(device) + " of " + std::to_string(sim::machine().devices));
 }
 
 }  // namespace
@@ -173,8 +166,8 @@ aclError aclrtGetDeviceCount(uint32_t* count) {
 }
 
 aclError aclrtSetDevice(int32_t device) {
-  if (!exists(device)) {
-    return no_such_device(__func__, device);
+  if (!sim::exists(device)) {
+    return sim::no_such_device(__func__, device);
   }
   sim::device_of_thread = device;
   active[device] = true;
@@ -190,8 +183,8 @@ aclError aclrtGetDevice(int32_t* device) {
 }
 
 aclError aclrtResetDevice(int32_t device) {
-  if (!exists(device)) {
-    return no_such_device(__func__, device);
+  if (!sim::exists(device)) {
+    return sim::no_such_device(__func__, device);
   }
   active[device] = false;
   if (sim::device_of_thread == device) {
@@ -214,8 +207,8 @@ aclError aclrtSetCurrentContext(aclrtContext context) {
 }
 
 aclError aclrtGetPrimaryCtxState(int32_t device, uint32_t*, int32_t* is_active) {
-  if (!exists(device)) {
-    return no_such_device(__func__, device);
+  if (!sim::exists(device)) {
+    return sim::no_such_device(__func__, device);
   }
   *is_active = active[device] ? 1 : 0;
   return ACL_SUCCESS;
@@ -239,154 +232,14 @@ aclError aclrtSetOpWaitTimeout(uint32_t) {
 
 // Whoever asks finds the device idle: its kernels are finished when their calls return.
 aclError aclrtGetDeviceUtilizationRate(int32_t device, aclrtUtilizationInfo* utilization) {
-  if (!exists(device)) {
-    return no_such_device(__func__, device);
+  if (!sim::exists(device)) {
+    return sim::no_such_device(__func__, device);
   }
   *utilization = aclrtUtilizationInfo{};
   size_t free = 0, total = 0;
   const aclError error = aclrtGetMemInfo(ACL_HBM_MEM, &free, &total);
   utilization->memoryUtilization = total > 0 ? static_cast<int32_t>(100 * (total - free) / total) : 0;
   return error;
-}
-
-// ---- What the chip can do -------------------------------------------------------------------------------------------
-
-aclError aclGetCannAttribute(aclCannAttr attribute, int32_t* value) {
-  const bool newer = !sim::machine().is_first_generation();
-  switch (attribute) {
-    case ACL_CANN_ATTR_INF_NAN:
-    case ACL_CANN_ATTR_BF16:
-      *value = newer;
-      return ACL_SUCCESS;
-    case ACL_CANN_ATTR_JIT_COMPILE:
-      *value = !newer;
-      return ACL_SUCCESS;
-    default:
-      return sim::unserved("aclGetCannAttribute of another attribute");
-  }
-}
-
-// The cores and the cache that compute here are the host's.
-aclError aclGetDeviceCapability(uint32_t, aclDeviceInfo what, int64_t* value) {
-  switch (what) {
-    case ACL_DEVICE_INFO_AI_CORE_NUM:
-    case ACL_DEVICE_INFO_VECTOR_CORE_NUM:
-      *value = sysconf(_SC_NPROCESSORS_ONLN);
-      return ACL_SUCCESS;
-    case ACL_DEVICE_INFO_L2_SIZE:
-      *value = sysconf(_SC_LEVEL2_CACHE_SIZE);
-      return ACL_SUCCESS;
-    default:
-      return sim::unserved("aclGetDeviceCapability of something else");
-  }
-}
-
-aclError aclrtGetDeviceInfo(uint32_t device, aclrtDevAttr attribute, int64_t* value) {
-  if (!exists(static_cast<int32_t>(device))) {
-    return no_such_device(__func__, static_cast<int32_t>(device));
-  }
-  if (attribute != ACL_DEV_ATTR_TOTAL_GLOBAL_MEM_SIZE) {
-    return sim::unserved("aclrtGetDeviceInfo of another attribute");
-  }
-  *value = static_cast<int64_t>(sim::machine().memory);
-  return ACL_SUCCESS;
-}
-
-// torch_npu sets it when it initialises the device, from INF_NAN_MODE_ENABLE and INF_NAN_MODE_FORCE_DISABLE.
-aclError aclrtSetDeviceSatMode(aclrtFloatOverflowMode mode) {
-  if (mode == ACL_RT_OVERFLOW_MODE_INFNAN && sim::machine().is_first_generation()) {
-    return sim::fail(ACL_ERROR_INVALID_PARAM, __func__, sim::machine().soc + " has no inf-nan mode");
-  }
-  overflow_mode = mode;
-  return ACL_SUCCESS;
-}
-
-aclError aclrtGetDeviceSatMode(aclrtFloatOverflowMode* mode) {
-  *mode = overflow_mode;
-  return ACL_SUCCESS;
-}
-
-aclError aclrtSetSysParamOpt(aclSysParamOpt option, int64_t value) {
-  std::lock_guard<std::mutex> lock(states);
-  system_parameters[option] = value;
-  return ACL_SUCCESS;
-}
-
-aclError aclrtCtxSetSysParamOpt(aclSysParamOpt option, int64_t value) {
-  return aclrtSetSysParamOpt(option, value);
-}
-
-aclError aclrtGetSysParamOpt(aclSysParamOpt option, int64_t* value) {
-  std::lock_guard<std::mutex> lock(states);
-  *value = system_parameters[option];
-  return ACL_SUCCESS;
-}
-
-aclError aclrtDeviceCanAccessPeer(int32_t* can, int32_t device, int32_t peer) {
-  if (!exists(device) || !exists(peer)) {
-    return no_such_device(__func__, exists(device) ? peer : device);
-  }
-  *can = device != peer;
-  return ACL_SUCCESS;
-}
-
-aclError aclrtDeviceEnablePeerAccess(int32_t peer, uint32_t) {
-  return exists(peer) ? ACL_SUCCESS : no_such_device(__func__, peer);
-}
-
-// ---- Versions, logs, the profiler -------------------------------------------------------------------------------------
-
-aclError aclsysGetCANNVersion(aclCANNPackageName, aclCANNPackageVersion* version) {
-  *version = aclCANNPackageVersion{};
-  std::strcpy(version->version, NPU_SIM_CANN);
-  return ACL_SUCCESS;
-}
-
-aclError aclsysGetVersionStr(char*, char* version) {
-  std::strcpy(version, NPU_SIM_CANN);
-  return ACL_SUCCESS;
-}
-
-// ASCEND_GLOBAL_LOG_LEVEL (0 debug to 3 error) and ASCEND_SLOG_PRINT_TO_STDOUT are CANN's; it writes files otherwise.
-void aclAppLog(aclLogLevel level, const char* function, const char*, uint32_t line, const char* format, ...) {
-  static const bool prints = sim::setting("ASCEND_SLOG_PRINT_TO_STDOUT", "0") == "1";
-  static const int least = std::stoi(sim::setting("ASCEND_GLOBAL_LOG_LEVEL", "3"));
-  if (!prints || static_cast<int>(level) < least) {
-    return;
-  }
-  std::va_list arguments;
-  va_start(arguments, format);
-  std::printf("[%d] %s:%u ", static_cast<int>(level), function, line);
-  std::vprintf(format, arguments);
-  std::printf("\n");
-  va_end(arguments);
-}
-
-// No profiler listens: what is reported to it goes nowhere, which is what CANN does without one.
-int32_t MsprofRegisterCallback(uint32_t, void*) {
-  return 0;
-}
-
-int32_t MsprofReportApi(uint32_t, const void*) {
-  return 0;
-}
-
-int32_t MsprofReportCompactInfo(uint32_t, const void*, uint32_t) {
-  return 0;
-}
-
-int32_t MsprofReportAdditionalInfo(uint32_t, const void*, uint32_t) {
-  return 0;
-}
-
-uint64_t MsprofGetHashId(const char* text, size_t length) {
-  return std::hash<std::string>{}(std::string(text, length));
-}
-
-uint64_t MsprofSysCycleTime() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1000000000U + static_cast<uint64_t>(now.tv_nsec);
 }
 
 }  // extern "C"

@@ -9,6 +9,8 @@
 
 namespace sim {
 
+constexpr uint32_t kMostDevices = 64;
+
 // The machine, from variables of the environment, read once:
 //
 //   NPU_SIM_SOC         the chip's name as aclrtGetSocName gives it (Ascend910B3)
@@ -28,11 +30,19 @@ struct Machine {
 
 const Machine& machine();
 
+// A variable of the environment, where it is set to something.
+std::string setting(const char* name, const char* otherwise);
+
+// Whether there is a device of that number.
+bool exists(int32_t device);
+
 // The device of the calling thread, -1 where it has none.
 int32_t current_device();
 
 // Every call that fails goes through here, so that aclGetRecentErrMsg says which and why. Returns `code`.
 aclError fail(aclError code, const char* call, const std::string& reason);
+
+aclError no_such_device(const char* call, int32_t device);
 
 // For a call that the simulation does not serve.
 aclError unserved(const char* call);

@@ -37,10 +37,9 @@ const std::set<std::string> kCube{
 
 // Memory is torch_npu's: allocation, and what only looks at it or hands it on, stays with its own kernels.
 const std::set<std::string> kMemory{
-    "_empty_affine_quantized", "_has_compatible_shallow_copy_type", "_pin_memory", "_resize_output", "_resize_output_",
-    "data", "empty.memory_format", "empty.names", "empty_like", "empty_strided", "is_pinned", "is_set_to", "new_empty",
-    "new_empty_strided", "pin_memory", "record_stream", "resize_", "resize_as_", "set_", "set_.source_Storage",
-    "set_.source_Storage_storage_offset", "set_.source_Tensor", "set_data",
+    "_pin_memory", "empty.memory_format", "empty_like", "empty_strided", "is_pinned", "is_set_to", "new_empty_strided",
+    "record_stream", "resize_", "resize_as_", "set_", "set_.source_Storage", "set_.source_Storage_storage_offset",
+    "set_.source_Tensor",
 };
 
 bool is_view(const c10::FunctionSchema& schema) {
@@ -82,12 +81,13 @@ void replace_kernels(torch::Library& aten, torch::Library& autograd) {
         op->hasKernelForDispatchKey(DispatchKey::Autograd)) {
       autograd.impl(name.c_str(), CppFunction::makeFromBoxedFunction<&as_in_aten<DispatchKey::Autograd>>());
     }
-    if (
-        !is_view(op->schema()) && kMemory.count(name) == 0 &&
-        op->hasComputedKernelForDispatchKey(DispatchKey::CPU)) {
-      aten.impl(
-          name.c_str(), kCube.count(name) != 0 ? CppFunction::makeFromBoxedFunction<&sim::run_on_cube>()
-                                               : CppFunction::makeFromBoxedFunction<&sim::run_on_cpu>());
+    if (is_view(op->schema()) || kMemory.count(name) != 0 || !op->hasComputedKernelForDispatchKey(DispatchKey::CPU)) {
+      continue;
+    }
+    if (kCube.count(name) != 0) {
+      aten.impl(name.c_str(), CppFunction::makeFromBoxedFunction<&sim::run_on_cube>());
+    } else {
+      aten.impl(name.c_str(), CppFunction::makeFromBoxedFunction<&sim::run_on_cpu>());
     }
   }
 }

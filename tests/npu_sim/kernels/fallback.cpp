@@ -149,6 +149,15 @@ Tensor give(const Tensor& result, const Call& call, at::Device device) {
   return call.to_host || on_npu(result) ? result : to_npu(result, device);
 }
 
+// Rounds an FP32 tensor to FP16; says whether it was one.
+bool narrow(IValue& value) {
+  if (!value.isTensor() || !value.toTensor().defined() || value.toTensor().scalar_type() != at::kFloat) {
+    return false;
+  }
+  value = value.toTensor().to(at::kHalf);
+  return true;
+}
+
 void run(const c10::OperatorHandle& op, Stack* stack, bool on_cube) {
   const auto& schema = op.schema();
   const auto count = schema.arguments().size();
@@ -158,15 +167,10 @@ void run(const c10::OperatorHandle& op, Stack* stack, bool on_cube) {
     take_argument(schema.arguments()[i], (*stack)[first + i], call);
   }
   const auto device = concrete(call.device);
-  const bool narrowed = on_cube && runs_fp32_as_fp16();
-  std::vector<bool> was_fp32;
-  if (narrowed) {
+  bool narrowed = false;
+  if (on_cube && runs_fp32_as_fp16()) {
     for (size_t i = 0; i < count; ++i) {
-      auto& value = (*stack)[first + i];
-      if (value.isTensor() && value.toTensor().defined() && value.toTensor().scalar_type() == at::kFloat) {
-        value = value.toTensor().to(at::kHalf);
-        was_fp32.push_back(true);
-      }
+      narrowed |= narrow((*stack)[first + i]);
     }
   }
 
@@ -188,8 +192,7 @@ void run(const c10::OperatorHandle& op, Stack* stack, bool on_cube) {
       if (clamp) {
         saturate_if_half(result, device);
       }
-      const bool widen = narrowed && !was_fp32.empty() && result.scalar_type() == at::kHalf;
-      return give(widen ? result.to(at::kFloat) : result, call, device);
+      return give(narrowed ? result.to(at::kFloat) : result, call, device);
     };
     if (value->isTensor()) {
       *value = finish(value->toTensor());

@@ -24,7 +24,8 @@ at::Tensor to_npu(const at::Tensor& tensor, at::Device device) {
   if (!tensor.defined()) {
     return tensor;
   }
-  auto moved = at::empty_strided(tensor.sizes(), tensor.strides(), tensor.options().device(device).pinned_memory(false));
+  const auto options = tensor.options().device(device).pinned_memory(false);
+  auto moved = at::empty_strided(tensor.sizes(), tensor.strides(), options);
   if (tensor.is_non_overlapping_and_dense()) {
     std::memcpy(moved.mutable_data_ptr(), tensor.const_data_ptr(), tensor.nbytes());
   } else {

@@ -12,7 +12,7 @@ namespace {
 
 using at::Tensor;
 
-// ---- Memory -----------------------------------------------------------------------------------------------------------
+// ---- Memory -------------------------------------------------------------------------------------------------------
 
 Tensor copy_from(const Tensor& self, const Tensor& target, bool) {
   cpu_alias(target).copy_(cpu_alias(self));
@@ -24,7 +24,7 @@ Tensor copy_from_and_resize(const Tensor& self, const Tensor& target) {
   return copy_from(self, target, false);
 }
 
-// ---- Gradient scaling and the overflow status -------------------------------------------------------------------------
+// ---- Gradient scaling and the overflow status ---------------------------------------------------------------------
 
 // On an NPU the gradients are unscaled only if the step is not to be skipped, and where it saturates the status flag of
 // the device takes the place of a look at them (op-plugin, AmpForeachNonFiniteCheckAndUnscaleKernelNpu.cpp).
