@@ -6,6 +6,8 @@ from workspace.cli import start
 from workspace.commands.data import data
 from workspace.commands.doctor import doctor
 from workspace.commands.export import export
+from workspace.commands.serve import serve
+from workspace.commands.sync import sync
 from workspace.commands.test import test
 from workspace.commands.train import train
 
@@ -15,7 +17,7 @@ def commands() -> None:
     """Measure, search and judge the accuracy cost of FP16 mixed precision in MMDetection models on Ascend NPUs."""
 
 
-for command in (data, doctor, export, test, train):
+for command in (data, doctor, export, serve, sync, test, train):
     commands.add_command(command)
 
 if __name__ == "__main__":

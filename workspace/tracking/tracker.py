@@ -157,7 +157,10 @@ class Tracker:
             return None
         what = f"{missing} of {len(self._children)} runs" if missing else "the experiment's end"
         why = f" ({self._trouble})" if self._trouble else ""
-        return f"tracking: {redact(self._uri)} lacks {what}{why}; the work folder keeps it for the next start"
+        return (
+            f"tracking: {redact(self._uri)} lacks {what}{why}; the work folder keeps it for the next start "
+            "or `python -m workspace sync`"
+        )
 
     def _work(self) -> None:
         pause = 1.0
