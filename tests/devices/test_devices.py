@@ -192,6 +192,7 @@ RESOLVE = """
         ("ImportError('libhccl.so: cannot open shared object file\\nand more')", "libhccl.so: cannot open shared"),
         ("RuntimeError('driver version mismatch')", "driver version mismatch"),
         ("OSError()", "OSError"),
+        ("Exception('ASCEND_OPP_PATH environment variable is not set')", "ASCEND_OPP_PATH environment variable"),
     ],
 )
 def test_a_broken_torch_npu_is_one_line_and_never_the_cpu(failure: str, reason: str, tmp_path: Path) -> None:
@@ -218,3 +219,16 @@ def test_what_is_wrong_with_the_home_of_cann_is_said(failure: str, home: str, cu
     folder = tmp_path / home
     said = with_torch_npu(tmp_path, f"raise ImportError({failure!r})", RESOLVE, home=folder).splitlines()
     assert cure.format(home=folder) in said[0]
+
+
+def test_a_torch_npu_that_does_not_load_is_no_matter_of_a_cpu_s(tmp_path: Path) -> None:
+    """torch loads what calls itself a backend as soon as it is imported, unless it is told not to."""
+    metadata = tmp_path / "broken_backend-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-backend\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[torch.backends]\nbroken = torch_npu:autoload\n")
+    source = """
+        import torch
+        print(devices.resolve("cpu").kind, torch.ones(2).sum().item())
+        """
+    assert with_torch_npu(tmp_path, "raise ImportError('libhccl.so')", source) == "cpu 2.0"
