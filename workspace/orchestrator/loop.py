@@ -5,7 +5,6 @@ study), so starting again after any end goes on where that was: finished runs ar
 """
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +50,7 @@ class _Active:
     job: Job
     journal: JournalReader
     slot: int | None = None
+    avoids: int | None = None
     cancelled: bool = False
     kills: int = 0
     retries: int = 0
@@ -95,7 +95,7 @@ class Loop:
     folders: dict[str, Path] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     _active: dict[str, _Active] = field(default_factory=dict)
-    _again: deque[_Active] = field(default_factory=deque)
+    _again: list[_Active] = field(default_factory=list)
     _slots: Slots = field(init=False)
 
     def __post_init__(self) -> None:
@@ -112,8 +112,10 @@ class Loop:
         """
         exhausted = False
         while True:
-            while self._again and self._slots.any_free:
-                self._launch(self._again.popleft())
+            for active in list(self._again):
+                if self._slots.any_free_but(active.avoids):
+                    self._again.remove(active)
+                    self._launch(active)
             while not exhausted and self._slots.any_free:
                 job = next(jobs, None)
                 if job is None:
@@ -163,9 +165,9 @@ class Loop:
             self._launch(active)
 
     def _launch(self, active: _Active) -> None:
-        """Starts the run, or starts it again, on another device than before if one is free."""
+        """Starts the run, or starts it again, on another device than one that failed if there is one."""
         spec = active.job.spec
-        active.slot = self._slots.take(other_than=active.slot)
+        active.slot = self._slots.take(other_than=active.avoids)
         self._active[spec.signature] = active
         self.launch(spec.signature, spec, self.folders[spec.signature], active.slot)
 
@@ -225,6 +227,7 @@ class Loop:
                 raise UserError(f"no device is left to train on; the last one, {place}: {failure.reason}; {KEPT}")
         if goes_on:
             _log.warning("%s failed on %s and is tried again: %s", job.name, place, failure.reason)
+            active.avoids = slot if failure.cause == "device" else None
             self._again.append(active)
         else:
             self._settle(active, "failed", reason=failure.reason)

@@ -21,6 +21,10 @@ class Slots:
         """Whether not all of them are set aside."""
         return bool(self._free or self._used)
 
+    def any_free_but(self, slot: int | None) -> bool:
+        """Whether another one than that is free, or it is and there is no other."""
+        return bool(self._free - {slot}) or (bool(self._free) and not self._used)
+
     def take(self, other_than: int | None = None) -> int:
         """The first one that is free, another than that if there is one."""
         slot = min(self._free, key=lambda slot: (slot == other_than, slot))
