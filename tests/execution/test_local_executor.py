@@ -63,6 +63,16 @@ def test_many_short_jobs_leave_no_process_and_no_descriptor(executor: LocalExecu
     assert Path(f"/proc/{server}/task/{server}/children").read_text() == ""  # no zombies either
 
 
+def test_no_worker_outlives_a_fork_server_that_was_killed(executor: LocalExecutor, tmp_path: Path) -> None:
+    executor.start("a", targets.announce_and_sleep, (tmp_path / "a",), tmp_path / "log")
+    worker = read_pid(tmp_path / "a")
+    os.kill(multiprocessing.forkserver._forkserver._forkserver_pid, signal.SIGKILL)  # type: ignore[attr-defined]
+    assert only_end(executor) == Ended("a", -9, "SIGKILL")
+    assert not running(worker)
+    executor.start("a", targets.write, (tmp_path / "out", "done"), tmp_path / "log")
+    assert only_end(executor) == Ended("a", 0, None)
+
+
 def test_a_fork_server_that_was_killed_is_replaced(executor: LocalExecutor, tmp_path: Path) -> None:
     server = multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
     executor.start("a", targets.announce_and_sleep, (tmp_path / "a",), tmp_path / "log")

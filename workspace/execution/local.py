@@ -24,6 +24,9 @@ from workspace.errors import UserError
 from workspace.execution import worker
 from workspace.execution.executor import Ended
 
+_DYING_SECONDS = 0.5
+"""More than a killed process takes from the end of its connections to its own."""
+
 
 def default_workers() -> int:
     """One worker for each core that this process may use."""
@@ -33,6 +36,7 @@ def default_workers() -> int:
 @dataclass
 class _Job:
     process: BaseProcess
+    handle: int | None  # Linux's, of the process itself, whoever is its parent; None: it had ended by then
     kill_at: float | None = None  # on the monotonic clock, once cancelled
 
 
@@ -79,7 +83,6 @@ class LocalExecutor:
         if self.slots_free < 1:
             raise RuntimeError(f"job {job_id!r}: all {self._workers} slots are taken")
         log.parent.mkdir(parents=True, exist_ok=True)
-        _ensure_server()  # a server that was killed is replaced, with the same environment
         process = self._context.Process(
             target=worker.run,
             args=(log, self._threads, self._preload, pickle.dumps((target, args))),
@@ -87,13 +90,13 @@ class LocalExecutor:
             daemon=True,  # when the orchestrator exits without close(), workers are terminated, not waited for
         )
         try:
-            process.start()
+            _start(process)
         except (EOFError, ConnectionError) as error:
             raise UserError(
                 f"cannot start workers: the process that imports {', '.join(self._preload)} for them died; "
                 "what it said stands above"
             ) from error
-        self._jobs[job_id] = _Job(process)
+        self._jobs[job_id] = _Job(process, _handle(process))
 
     def poll(self) -> list[Ended]:
         return self.wait(timeout=0)
@@ -143,10 +146,48 @@ class LocalExecutor:
         for job_id, job in list(self._jobs.items()):
             code = job.process.exitcode
             if code is not None:
+                if _kill_orphan(job.handle):
+                    code = -signal.SIGKILL
                 del self._jobs[job_id]
                 job.process.close()
                 ended.append(Ended(job_id, code, signal.Signals(-code).name if code < 0 else None))
         return ended
+
+
+def _start(process: BaseProcess) -> None:
+    """Starts it from the fork server; one that was killed is replaced, with the same environment."""
+    _ensure_server()
+    try:
+        process.start()
+    except (EOFError, ConnectionError):
+        time.sleep(_DYING_SECONDS)  # the kill was so recent that it still counted as running
+        _ensure_server()
+        process.start()
+
+
+def _handle(process: BaseProcess) -> int | None:
+    assert process.pid is not None
+    try:
+        return os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return None
+
+
+def _kill_orphan(handle: int | None) -> bool:
+    """Kills a process that only seems to have ended, because the fork server that tells of ends was killed.
+
+    It would train on beside the attempt that replaces it. Closes the handle; whether there was such a process.
+    """
+    if handle is None:
+        return False
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        connection.wait([handle])
+        return True
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(handle)
 
 
 def _ensure_server() -> None:
