@@ -25,7 +25,16 @@ PLACES: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         help="Where runs are trained: on this machine, or on the nodes of a Ray cluster (docs/cluster.md).",
     ),
     click.option(
-        "--address", metavar="HOST:PORT", help="Of the Ray cluster. [default: one of this machine alone, for this start]"
+        "--address",
+        metavar="HOST:PORT",
+        help="Of the Ray cluster. [default: one of this machine alone, for this start]",
+    ),
+    click.option(
+        "--keep",
+        type=click.Choice(["last", "best", "all"]),
+        default="best",
+        show_default=True,
+        help="Weights that a run leaves: its last, its last and its best, or those of every epoch.",
     ),
 )
 

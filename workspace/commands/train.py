@@ -32,6 +32,7 @@ from workspace.errors import UserError
 )
 @PLACES[0]
 @PLACES[1]
+@PLACES[2]
 @click.option("--recipe", help="One of the model's named recipes. [default: its first]")
 @click.option("--epochs", type=click.IntRange(min=1), help="Length of the whole schedule. [default: the recipe's]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
@@ -58,6 +59,7 @@ def train(
     devices: int,
     executor: Literal["local", "ray"],
     address: str | None,
+    keep: Literal["last", "best", "all"],
     recipe: str | None,
     epochs: int | None,
     seed: int,
@@ -95,6 +97,7 @@ def train(
             devices_per_run=devices,
             executor=executor,
             address=address,
+            keep=keep,
             tracking_uri=tracking_uri,
             work_dir=work_dir,
         )

@@ -22,7 +22,7 @@ from workspace.orchestrator.settings import Settings
 from workspace.redaction import redact
 from workspace.search import Study, default_url, study_file
 from workspace.spec import RunSpec
-from workspace.training.task import Task, preload, train
+from workspace.training.task import Keep, Task, preload, train
 
 
 def conditions(settings: Settings, *, trains: bool = True) -> Conditions:
@@ -127,7 +127,7 @@ def playing(
                 return tuple(device.torch_name(first + index) for index in range(given.devices))
 
             def launch(job_id: str, spec: RunSpec, folder: Path, slot: int) -> None:
-                task = _task(given.dataset, spec, folder, names(slot), weights.get(spec.detector))
+                task = _task(given.dataset, spec, folder, names(slot), weights.get(spec.detector), settings.keep)
                 executor.start(job_id, train, (task,), folder / "log.txt")
 
             loop = Loop(
@@ -185,9 +185,7 @@ def _executor(
     given: Conditions, settings: Settings, weights: Mapping[str, Path]
 ) -> AbstractContextManager[execution.Executor]:
     if settings.executor == "local":
-        return execution.LocalExecutor(
-            workers=run_slots(given, settings), threads=1, preload=preload(given.device)
-        )
+        return execution.LocalExecutor(workers=run_slots(given, settings), threads=1, preload=preload(given.device))
     return execution.RayExecutor(
         kind=given.device,
         devices=given.devices,
@@ -199,7 +197,9 @@ def _executor(
     )
 
 
-def _task(dataset: DataSet, spec: RunSpec, folder: Path, names: tuple[str, ...], weights: Path | None) -> Task:
+def _task(
+    dataset: DataSet, spec: RunSpec, folder: Path, names: tuple[str, ...], weights: Path | None, keep: Keep
+) -> Task:
     return Task(
         spec=spec,
         classes=dataset.classes,
@@ -209,6 +209,7 @@ def _task(dataset: DataSet, spec: RunSpec, folder: Path, names: tuple[str, ...],
         devices=names,
         loader_workers=0 if spec.scale == "demo" else 2,
         weights=weights,
+        keep=keep,
     )
 
 

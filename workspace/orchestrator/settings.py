@@ -6,6 +6,7 @@ from typing import Literal
 
 from workspace.errors import UserError
 from workspace.spec import Scale
+from workspace.training.task import Keep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,7 @@ class Settings:
         devices_per_run: that share each batch of a run.
         executor, address: where runs are trained; for Ray, ``HOST:PORT`` of the cluster, or ``None`` for one of this
             machine alone. Paths are absolute with Ray, whose workers have another current folder.
+        keep: weights that a run leaves in its folder.
         trials, seeds: ``None`` for the experiment's own effort at this scale.
         tracking_uri, storage: of MLflow and of Optuna; ``None`` for SQLite under ``work_dir``.
     """
@@ -31,6 +33,7 @@ class Settings:
     devices_per_run: int = 1
     executor: Literal["local", "ray"] = "local"
     address: str | None = None
+    keep: Keep = "best"
     trials: int | None = None
     seeds: int | None = None
     tracking_uri: str | None = None

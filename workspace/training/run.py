@@ -24,7 +24,7 @@ from workspace.spec import AUDIT, CONFIG, RESULT, SPEC
 from workspace.training import data, metric, modules, optim_wrapper  # noqa: F401  registers what configurations name
 from workspace.training.config import build_config, island_members
 from workspace.training.divergence import DivergedError, DivergenceHook
-from workspace.training.hooks import BufferHook, CheckpointHook, EpochSeedHook, JournalHook
+from workspace.training.hooks import BufferHook, CheckpointHook, EpochSeedHook, JournalHook, WeightsHook
 from workspace.training.nms import suppress_where_possible
 from workspace.training.processes import ProcessKilledError, on_all_devices, reason
 from workspace.training.runner import RunRunner
@@ -35,7 +35,8 @@ from workspace.training.task import Task
 def train(task: Task) -> None:
     """Trains and evaluates the run unless its result is already there.
 
-    Writes ``spec.json``, ``config.py``, ``events.jsonl``, ``audit.json``, ``model.pth`` and, last, ``result.json``.
+    Writes ``spec.json``, ``config.py``, ``events.jsonl``, ``audit.json``, ``model.pth``, ``best.pth`` and, last,
+    ``result.json``.
     Exceptions are written to the journal as the reason of failure and raised. A run that diverges does not fail: its
     result says so, and its AP is that of its evaluation, or 0 from the step on at which its weights are not finite.
 
@@ -105,6 +106,8 @@ def _train(task: Task, journal: JournalWriter | None) -> None:
     if journal is not None:
         config = runner.cfg.pretty_text
         (task.folder / CONFIG).write_text(config)
+        weights = WeightsHook(task.keep, observer, judged_by, config, spec)
+        runner.register_hook(weights)
         runner.register_hook(CheckpointHook(journal))
     try:
         runner.train()
@@ -113,7 +116,7 @@ def _train(task: Task, journal: JournalWriter | None) -> None:
         observer.after_val_epoch(runner)  # of nothing: a score that is nan is no detection
     if journal is None:
         return
-    runner.save_model(config, spec)
+    weights.finish(runner)
     write_json(
         task.folder / RESULT,
         {

@@ -2,6 +2,8 @@
 
 import copy
 import io
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from workspace.training.weights import load_backbone
 
 CHECKPOINT = "checkpoint.pth"
 MODEL = "model.pth"
+BEST = "best.pth"
+"""The weights that evaluated best so far; where those are the last ones, another name of the same file."""
 
 
 class RunRunner(Runner):  # type: ignore[misc]
@@ -117,16 +121,19 @@ class RunRunner(Runner):  # type: ignore[misc]
         }
         _save(state, self.run_folder / CHECKPOINT)
 
-    def save_model(self, config: str, spec: RunSpec) -> None:
-        """Stores the trained weights as MMDetection reads them.
+    def save_model(self, config: str, spec: RunSpec, name: str = MODEL, *, ap: float | None) -> None:
+        """Stores the weights as MMDetection reads them.
 
         Args:
             config: the configuration as text, from which MMDetection rebuilds the model.
             spec: from which `python -m workspace test` does.
+            name: of the file in the run folder.
+            ap: that they evaluated at, in points; ``None`` where they were not evaluated.
         """
         meta = {
             "epoch": self.epoch,
             "iter": self.iter,
+            "ap": ap,
             "cfg": config,
             "spec": spec.to_json(),
             "dataset_meta": dict(self.train_dataloader.dataset.metainfo),
@@ -134,11 +141,35 @@ class RunRunner(Runner):  # type: ignore[misc]
             "mmdet_version": mmdet.__version__,
         }
         state = {"meta": meta, "state_dict": self._weights()}
-        _save(state, self.run_folder / MODEL)
+        _save(state, self.run_folder / name)
+
+    def name_model(self, name: str) -> None:
+        """Gives the stored model a second name: a hard link, or a copy where the file system has none."""
+        model = self.run_folder / MODEL
+
+        def link(temporary: Path) -> None:
+            try:
+                os.link(model, temporary)
+            except OSError:
+                shutil.copyfile(model, temporary)
+
+        write_atomically(self.run_folder / name, link)
+
+    def best_ap(self) -> float | None:
+        """AP in points of the weights that an attempt before this one kept as the best, if there are any."""
+        path = self.run_folder / BEST
+        if not path.exists():
+            return None
+        ap: float = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["meta"]["ap"]
+        return ap
+
+    def drop(self, name: str) -> None:
+        """Removes a file of the run folder, if it is there."""
+        (self.run_folder / name).unlink(missing_ok=True)
 
     def drop_checkpoint(self) -> None:
         """Removes what only a run that goes on needs."""
-        (self.run_folder / CHECKPOINT).unlink(missing_ok=True)
+        self.drop(CHECKPOINT)
 
     def _weights(self) -> dict[str, torch.Tensor]:
         return {name: tensor.cpu() for name, tensor in self.plain_model.state_dict().items()}

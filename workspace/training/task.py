@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from workspace.datasets import Split
 from workspace.spec import DeviceKind, RunSpec
+
+Keep = Literal["last", "best", "all"]
+"""Weights that a run leaves: those of its end, those that evaluated best too, or those of every epoch too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +23,7 @@ class Task:
         loader_workers: processes that load pictures; 0 loads in the training process.
         weights: file of the backbone's weights; see `workspace.training.weights.local_weights`. A run that goes on from
             its checkpoint needs none.
+        keep: which weights are left in the folder.
     """
 
     spec: RunSpec
@@ -30,6 +35,7 @@ class Task:
     threads: int = 1
     loader_workers: int = 0
     weights: Path | None = None
+    keep: Keep = "best"
 
 
 def preload(kind: DeviceKind) -> tuple[str, ...]:
