@@ -127,7 +127,8 @@ def playing(
                 return tuple(device.torch_name(first + index) for index in range(given.devices))
 
             def launch(job_id: str, spec: RunSpec, folder: Path, slot: int) -> None:
-                task = _task(given.dataset, spec, folder, names(slot), weights.get(spec.detector), settings.keep)
+                start_from = weights.get(spec.detector)
+                task = _task(given.dataset, spec, folder, names(slot), weights=start_from, keep=settings.keep)
                 executor.start(job_id, train, (task,), folder / "log.txt")
 
             loop = Loop(
@@ -198,7 +199,7 @@ def _executor(
 
 
 def _task(
-    dataset: DataSet, spec: RunSpec, folder: Path, names: tuple[str, ...], weights: Path | None, keep: Keep
+    dataset: DataSet, spec: RunSpec, folder: Path, names: tuple[str, ...], *, weights: Path | None, keep: Keep
 ) -> Task:
     return Task(
         spec=spec,
