@@ -46,6 +46,7 @@ OWNERS = {
     "pandas": {"tracking", "figures", "exported", "orchestrator"},
     "pydantic": {"commands"},
     "pycocotools": {"datasets", "training"},
+    "ray": {"execution"},
     "requests": {"tracking"},
     "rich": {"cli", "commands", "orchestrator"},
     "scipy": {"gap"},
@@ -180,7 +181,7 @@ def test_configs_are_data(file: Path) -> None:
     ],
 )
 def test_light_modules_load_nothing_heavy(module: str) -> None:
-    heavy = {"torch", "mmengine", "mmcv", "mmdet", "mlflow", "optuna", "matplotlib", "pandas", "scipy"}
+    heavy = {"torch", "mmengine", "mmcv", "mmdet", "mlflow", "optuna", "matplotlib", "pandas", "scipy", "ray"}
     source = f"import sys, {module}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", source], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert not heavy.intersection(loaded.split())

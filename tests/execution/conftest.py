@@ -19,9 +19,9 @@ REPOSITORY = HERE.parents[1]
 
 @pytest.fixture(scope="session")
 def _import_path() -> Iterator[None]:
-    """Workers see this folder."""
+    """Workers see this folder and, in nodes of a cluster, what the orchestrator's tests train with."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(REPOSITORY)]))
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (HERE, HERE.with_name("orchestrator"), REPOSITORY))))
         patch.delenv("PYTHONUNBUFFERED", raising=False)
         yield
 

@@ -77,12 +77,3 @@ def refer_to_a_missing_module() -> Any:
 
 def report_devices(path: Path) -> None:
     path.write_text(os.environ.get("ASCEND_RT_VISIBLE_DEVICES", "none"))
-
-
-def count_to(path: Path, number: int, pause: float) -> None:
-    """Goes on from what it finds in the file, a line a count with the process that counted."""
-    done = len(path.read_text().splitlines()) if path.exists() else 0
-    for count in range(done, number):
-        time.sleep(pause)
-        with path.open("a") as file:
-            file.write(f"{count} {os.getpid()}\n")

@@ -1,8 +1,10 @@
-"""Waiting for what processes do."""
+"""Starting processes, and waiting for what they do."""
 
+import subprocess
+import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -14,9 +16,7 @@ PATIENCE = 30.0  # seconds; an upper bound for a busy machine, not an expectatio
 class MakeExecutor(Protocol):
     """Makes an executor of the kind that is being tested."""
 
-    def __call__(
-        self, *, workers: int, threads: int = 1, grace: float = 5.0
-    ) -> AbstractContextManager[Executor]: ...
+    def __call__(self, *, workers: int, threads: int = 1, grace: float = 5.0) -> AbstractContextManager[Executor]: ...
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -42,3 +42,21 @@ def running(pid: int) -> bool:
 def read_pid(path: Path) -> int:
     until(lambda: path.exists() and path.read_text() != "")
     return int(path.read_text())
+
+
+@contextmanager
+def launch(*command: str | Path, cwd: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A Python process in a session of its own."""
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", *command],
+        cwd=cwd,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()

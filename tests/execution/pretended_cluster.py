@@ -22,19 +22,16 @@ _STORE_BYTES = 80_000_000
 
 
 class PretendedCluster:
-    """A head with two cores, and whatever nodes are added; this process is connected to it."""
+    """A head with two cores, and whatever nodes are added, which import from where this process's children do."""
 
     def __init__(self) -> None:
         head = {"num_cpus": 2, "include_dashboard": False, "_system_config": _SYSTEM}
         self._cluster = Cluster(initialize_head=True, head_node_args={**head, "object_store_memory": _STORE_BYTES})
-        self.connect()
+        ray.init(self.address, log_to_driver=False, logging_level=logging.CRITICAL)
 
     @property
     def address(self) -> str:
         return str(self._cluster.address)
-
-    def connect(self) -> None:
-        ray.init(self.address, log_to_driver=False, logging_level=logging.CRITICAL)
 
     def add_node(self, **given: Any) -> Any:
         """Adds a node that has what is given, as in ``resources={"NPU": 4}``, and no cores."""

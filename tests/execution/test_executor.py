@@ -2,8 +2,9 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import executor_targets as targets
 import pytest
@@ -43,19 +44,17 @@ def test_output_of_a_job_and_of_its_children_is_appended_to_the_log(executor: Ex
 
 
 @pytest.mark.parametrize(
-    ("target", "args", "end", "in_log"),
+    ("call", "end", "in_log"),
     [
-        (targets.fail, (), Ended("a", 1, None), "ValueError: broken on purpose"),
-        (targets.leave, (7,), Ended("a", 7, None), ""),
-        (targets.print_and_die, (signal.SIGKILL,), Ended("a", -9, "SIGKILL"), "last words"),
-        (targets.print_and_die, (signal.SIGTERM,), Ended("a", -15, "SIGTERM"), "last words"),
-        (targets.crash, (), Ended("a", -11, "SIGSEGV"), "executor_targets.py"),
+        ((targets.fail,), Ended("a", 1, None), "ValueError: broken on purpose"),
+        ((targets.leave, 7), Ended("a", 7, None), ""),
+        ((targets.print_and_die, signal.SIGKILL), Ended("a", -9, "SIGKILL"), "last words"),
+        ((targets.print_and_die, signal.SIGTERM), Ended("a", -15, "SIGTERM"), "last words"),
+        ((targets.crash,), Ended("a", -11, "SIGSEGV"), "executor_targets.py"),
     ],
 )
-def test_how_a_job_ended(
-    executor: Executor, tmp_path: Path, target: Callable[..., None], args: tuple[int, ...], end: Ended, in_log: str
-) -> None:
-    executor.start("a", target, args, tmp_path / "log")
+def test_how_a_job_ended(executor: Executor, tmp_path: Path, call: tuple[Any, ...], end: Ended, in_log: str) -> None:
+    executor.start("a", call[0], call[1:], tmp_path / "log")
     assert only_end(executor) == end
     assert in_log in (tmp_path / "log").read_text()
 
@@ -120,14 +119,14 @@ def test_an_import_error_of_the_target_is_in_the_log(executor: Executor, tmp_pat
     assert "No module named 'gone_by_then'" in (tmp_path / "log").read_text()
 
 
-def test_a_job_that_waits_behind_others_runs_when_one_ends(make_executor: MakeExecutor, tmp_path: Path) -> None:
+def test_more_jobs_than_slots(make_executor: MakeExecutor, tmp_path: Path) -> None:
     with make_executor(workers=2) as executor:
-        waiting = [f"job {n}" for n in range(6)]
+        waiting = [f"job {n}" for n in range(4)]
         ended: list[Ended] = []
-        while len(ended) < 6:
+        while len(ended) < 4:
             while waiting and executor.slots_free:
                 job = waiting.pop()
                 executor.start(job, targets.write, (tmp_path / job, job), tmp_path / "log")
             ended += executor.wait(PATIENCE)
-    assert sorted(end.job_id for end in ended) == [f"job {n}" for n in range(6)]
+    assert sorted(end.job_id for end in ended) == [f"job {n}" for n in range(4)]
     assert {end.exitcode for end in ended} == {0}

@@ -1,15 +1,11 @@
-import contextlib
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from executor_waiting import PATIENCE, read_pid, running, until
+from executor_waiting import PATIENCE, launch, read_pid, running, until
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
@@ -60,23 +56,6 @@ def script(tmp_path: Path) -> Path:
     path = tmp_path / "experiments" / "sweep.py"
     path.write_text(textwrap.dedent(SCRIPT))
     return path
-
-
-@contextlib.contextmanager
-def launch(*command: str | Path, cwd: Path) -> Iterator["subprocess.Popen[str]"]:
-    with subprocess.Popen(
-        [sys.executable, "-W", "error", *command],
-        cwd=cwd,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 @pytest.mark.parametrize("how", [["experiments/sweep.py"], ["-m", "experiments.sweep"]])

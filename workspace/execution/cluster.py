@@ -21,11 +21,11 @@ from typing import Any
 
 from workspace.errors import UserError
 from workspace.execution.executor import Ended
-from workspace.execution.host import Host, Surroundings, check_node, surroundings
+from workspace.execution.host import Call, Host, check_node, surroundings
 from workspace.spec import DeviceKind
 
 RESOURCES: Mapping[DeviceKind, str] = {"npu": "NPU", "cuda": "GPU", "cpu": "CPU"}
-"""Ray's names of the devices that it counts and gives to an actor alone, by ``ASCEND_RT_VISIBLE_DEVICES`` and its kin."""
+"""Ray's names of the devices that it counts, and shows to an actor by ``ASCEND_RT_VISIBLE_DEVICES`` and its kin."""
 
 _CONNECT_SECONDS = 5.0
 _CHECK_SECONDS = 120.0
@@ -48,8 +48,10 @@ class RayExecutor:
 
     Each job finds its devices as the first ones of its process, whichever of the node's Ray has chosen. A job whose
     node is lost, or that Ray kills when its node's memory runs out, ends as killed, with the reason; a cluster with
-    fewer free devices than slots lets jobs wait. The nodes import the project from their own environment and share the
-    work folder; both are checked, at the start for the nodes that are there, and again before each job.
+    fewer free devices than slots lets jobs wait.
+
+    The nodes import the project from their own environment and share the work folder. Both are checked at the start, of
+    the nodes that are there; the folder again before each job, the code not, which somebody may be editing by then.
 
     Args:
         kind, devices: what each job is given; cores for ``cpu``.
@@ -57,9 +59,9 @@ class RayExecutor:
         work_dir: where jobs write: an absolute path, on storage that the nodes share.
         reads: other absolute paths that jobs need.
         workers: number of slots; ``None`` for as many jobs as the nodes have room for now.
-        address: ``HOST:PORT`` of the cluster, of which this machine must be a node; ``None`` starts one on this machine,
-            reachable from nowhere else, and ends it with the executor. A cluster to which this process is connected
-            already is taken as it is.
+        address: ``HOST:PORT`` of the cluster, of which this machine must be a node; ``None`` starts one of this machine
+            alone, reachable from nowhere else, and ends it with the executor. A cluster to which this process is
+            connected already is taken as it is.
         grace: seconds from a cancelled job's SIGTERM to its SIGKILL.
 
     Raises:
@@ -85,6 +87,7 @@ class RayExecutor:
         self._threads = threads
         self._grace = grace
         self._jobs: dict[str, _Job] = {}
+        self._marker: _Marker | None = None
         self._connected_before = self._ray.is_initialized()
         if not self._connected_before:
             _connect(self._ray, address)
@@ -100,7 +103,7 @@ class RayExecutor:
             self._expected = surroundings(self._marker.path, self._marker.token, tuple(reads))
             self._check(room)
         except BaseException:
-            self._disconnect()
+            self._leave()
             raise
 
     @property
@@ -115,8 +118,8 @@ class RayExecutor:
         log.parent.mkdir(parents=True, exist_ok=True)
         # A second thread of the actor hears that the job is cancelled while the first waits for its end.
         actor = self._ray.remote(Host).options(max_concurrency=2, **self._request()).remote()
-        call = pickle.dumps((target, args))
-        result = actor.run.remote(job_id, call, log.resolve(), self._threads, self._grace, self._expected)
+        call = Call(pickle.dumps((target, args)), log.resolve(), self._threads, self._grace)
+        result = actor.run.remote(job_id, call, self._expected)
         self._jobs[job_id] = _Job(actor, actor.node.remote(), result, log)
 
     def poll(self) -> list[Ended]:
@@ -146,8 +149,7 @@ class RayExecutor:
             self.cancel(job_id)
         while self._jobs:
             self.wait()
-        self._marker.remove()
-        self._disconnect()
+        self._leave()
 
     def __enter__(self) -> "RayExecutor":
         return self
@@ -186,6 +188,8 @@ class RayExecutor:
             self._ray.get(checks, timeout=_CHECK_SECONDS)
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from None
+        except self._ray.exceptions.OutOfMemoryError:
+            raise UserError("a node of the Ray cluster has no memory left: free some, or stop Ray there") from None
         except self._ray.exceptions.RayError as error:
             raise UserError(
                 f"a node of the Ray cluster cannot run this project: {_last_line(error)}; install this version of it "
@@ -226,7 +230,9 @@ class RayExecutor:
         except self._ray.exceptions.RayError:
             return None
 
-    def _disconnect(self) -> None:
+    def _leave(self) -> None:
+        if self._marker is not None:
+            self._marker.remove()
         if not self._connected_before:
             self._ray.shutdown()
 

@@ -37,14 +37,11 @@ class Surroundings:
     code: str
     python: str
 
-    def check(self, node: str) -> None:
-        """Compares this process's machine.
-
-        Args:
-            node: its name.
+    def check_storage(self, node: str) -> None:
+        """Whether a node of that name, on which this process is, shares the orchestrator's files.
 
         Raises:
-            UserError: something differs; the message says what to do.
+            UserError: it does not; the message says what to do.
         """
         work_dir = self.marker.parent
         if not self.marker.exists() or self.marker.read_text() != self.token:
@@ -60,6 +57,13 @@ class Surroundings:
         for path in self.reads:
             if not path.exists():
                 raise UserError(f"node {node} does not see {path}: put it on storage that all nodes have mounted there")
+
+    def check_code(self, node: str) -> None:
+        """Whether it would run the orchestrator's code.
+
+        Raises:
+            UserError: it would not; the message says what to do.
+        """
         if self.python != _python():
             raise UserError(f"node {node} has Python {_python()}, this machine {self.python}: install the same on both")
         if self.code != code_digest():
@@ -83,6 +87,16 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class Call:
+    """A job: the pickled ``(target, args)``, and how its process is treated; see `RayExecutor`."""
+
+    pickled: bytes
+    log: Path
+    threads: int
+    grace: float
+
+
 class Host:
     """A Ray actor for one job: its process is the orchestrator of a `LocalExecutor` with a single slot.
 
@@ -98,19 +112,17 @@ class Host:
     def node(self) -> str:
         return node_name()
 
-    def run(
-        self, job_id: str, call: bytes, log: Path, threads: int, grace: float, expected: Surroundings
-    ) -> Ended:
-        """Calls the pickled ``(target, args)`` in a process of its own.
+    def run(self, job_id: str, call: Call, expected: Surroundings) -> Ended:
+        """Makes the call in a process of its own.
 
         Raises:
             UserError: this node cannot do it.
         """
-        expected.check(node_name())
+        expected.check_storage(node_name())
         if visible := os.environ.get(VARIABLE):  # CANN takes ascending numbers only, Ray promises no order
             os.environ[VARIABLE] = ",".join(sorted(visible.split(","), key=int))
-        with LocalExecutor(workers=1, threads=threads, grace=grace) as executor:
-            executor.start(job_id, unpickle_and_call, (call,), log)
+        with LocalExecutor(workers=1, threads=call.threads, grace=call.grace) as executor:
+            executor.start(job_id, unpickle_and_call, (call.pickled,), call.log)
             while not (ended := executor.wait(_CANCEL_SECONDS)):
                 if self._cancelled.is_set():
                     executor.cancel(job_id)
@@ -121,15 +133,17 @@ class Host:
         self._cancelled.set()
 
 
-def unpickle_and_call(call: bytes) -> None:
+def unpickle_and_call(pickled: bytes) -> None:
     """In the job's own process, so that an import error is in its log."""
-    target, args = pickle.loads(call)
+    target, args = pickle.loads(pickled)
     target(*args)
 
 
 def check_node(expected: Surroundings) -> None:
-    """See `Surroundings.check`; a Ray task."""
-    expected.check(node_name())
+    """A Ray task, which raises `UserError` when the node that it is on cannot run jobs; see `Surroundings`."""
+    node = node_name()
+    expected.check_storage(node)
+    expected.check_code(node)
 
 
 def node_name() -> str:
