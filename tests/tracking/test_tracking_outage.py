@@ -2,59 +2,19 @@
 
 import logging
 import math
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from real_servers import IllServer, free_port, mlflow_server
 from tracked_runs import METRIC, START, FakeRun, children, curve, parents, track
 
 from workspace.tracking.record import Publication
+from workspace.tracking.sync import sync
 
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # of MLflow's models
 MakeRun = Callable[..., FakeRun]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def mlflow_server(folder: Path, port: int) -> Iterator[None]:
-    """A real server on loopback, over a store that outlives it."""
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{folder}/server.db",
-        "--artifacts-destination",
-        str(folder / "files"),
-    ]
-    env = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    process = subprocess.Popen(
-        command, env=env, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.2)
-        yield
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def test_without_a_server_training_goes_on(work_dir: Path, make_run: MakeRun, caplog: pytest.LogCaptureFixture) -> None:
@@ -82,6 +42,29 @@ def test_without_a_server_training_goes_on(work_dir: Path, make_run: MakeRun, ca
     assert last == tracker.unshipped
     assert "hunter2" not in caplog.text
     assert "someone" not in caplog.text
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["500", "hangs"])
+def test_an_ill_server_costs_patience_and_nothing_else(
+    answers: bool, work_dir: Path, uri: str, make_run: MakeRun, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = make_run()
+    run.train(1, 20)
+    run.end(at=START + 60)
+    with IllServer(answers=answers) as ill:
+        tracker = track(ill.uri, work_dir, patience=2.0)
+        begin = time.monotonic()
+        tracker.follow(run.spec, name="seed 0", metric=METRIC, tags={})
+        tracker.settle(run.spec.signature, "finished")
+        assert time.monotonic() - begin < 0.5
+        wait_for(lambda: ill.asked)
+        begin = time.monotonic()
+        tracker.close("finished")
+        assert time.monotonic() - begin < 5.0
+        assert tracker.unshipped is not None
+        assert "lacks 1 of 1 runs" in tracker.unshipped
+    assert sync(work_dir, uri, "fcos_fp16_sweep").runs == 1
+    assert curve(uri, children(uri)[0], "train/loss") == [(step, 3.0 / step) for step in range(1, 21)]
 
 
 @pytest.mark.slow

@@ -1,0 +1,71 @@
+"""``python -m workspace serve``: both pages over the stores of a work folder, until it is stopped."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+from real_servers import free_port
+
+SERVE = (sys.executable, "-m", "workspace", "serve")
+
+
+def refused(*arguments: object) -> str:
+    done = subprocess.run([*SERVE, *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    assert "nowhere: no such folder" in refused("--work-dir", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("option", ["--port", "--dashboard-port"])
+def test_a_port_that_is_taken_is_said_in_a_line(option: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        other = "--dashboard-port" if option == "--port" else "--port"
+        line = refused("--work-dir", tmp_path, option, port, other, free_port())
+    assert f"{option} {port} of 127.0.0.1: Address already in use; choose another port" in line
+
+
+def test_two_servers_on_one_port_are_refused(tmp_path: Path) -> None:
+    port = free_port()
+    assert "that is MLflow's" in refused("--work-dir", tmp_path, "--port", port, "--dashboard-port", port)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_both_pages_answer_until_ctrl_c(host: str, tmp_path: Path) -> None:
+    ports = free_port(), free_port()
+    options = ["--work-dir", str(tmp_path), "--host", host, "--port", str(ports[0]), "--dashboard-port", str(ports[1])]
+    process = subprocess.Popen([*SERVE, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    said = [process.stdout.readline() for _ in range(3)]
+    assert said == [
+        f"runs:    http://{host}:{ports[0]}\n",
+        f"studies: http://{host}:{ports[1]}\n",
+        "Ctrl-C ends both\n",
+    ]
+    assert get(ports[0], "health") == "OK"
+    assert json.loads(get(ports[1], "api/studies")) == {"study_summaries": []}
+    process.send_signal(signal.SIGINT)
+    _, warnings = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert ("warning: --host 0.0.0.0: neither page asks for a password" in warnings) == (host == "0.0.0.0")
+    assert "Traceback" not in warnings
+    for port in ports:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
+def get(port: int, path: str) -> str:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"http://127.0.0.1:{port}/{path}", timeout=30) as answer:
+        return str(answer.read().decode())
