@@ -29,6 +29,9 @@ def test_the_options_of_an_experiment_are_frozen() -> None:
         "--device": "auto",
         "--workers": None,
         "--devices-per-run": 1,
+        "--executor": "local",
+        "--address": None,
+        "--keep": "best",
         "--trials": None,
         "--seeds": None,
         "--tracking-uri": None,
@@ -39,7 +42,12 @@ def test_the_options_of_an_experiment_are_frozen() -> None:
     }
     assert {parameter.opts[0]: seen[str(parameter.name)] for parameter in built.params} == frozen
     choices = {p.opts[0]: list(p.type.choices) for p in built.params if isinstance(p.type, click.Choice)}
-    assert choices == {"--scale": ["demo", "full"], "--device": ["auto", "cpu", "cuda", "npu"]}
+    assert choices == {
+        "--scale": ["demo", "full"],
+        "--device": ["auto", "cpu", "cuda", "npu"],
+        "--executor": ["local", "ray"],
+        "--keep": ["last", "best", "all"],
+    }
 
 
 @pytest.mark.parametrize("script", EXPERIMENTS, ids=lambda path: path.stem)

@@ -16,6 +16,7 @@ from workspace.orchestrator.bill import bills
 from workspace.orchestrator.comparison import build_comparison
 from workspace.orchestrator.conditions import Conditions
 from workspace.orchestrator.cost import Costs
+from workspace.orchestrator.disk import room
 from workspace.orchestrator.display import print_plan
 from workspace.orchestrator.listing import ListedRun, list_comparison, list_experiment
 from workspace.orchestrator.loop import KEPT, Loop
@@ -36,6 +37,7 @@ from workspace.orchestrator.settings import Settings
 from workspace.orchestrator.tables import comparison_tables, result_table
 from workspace.orchestrator.trials import open_study, search, study_exists
 from workspace.search import Study
+from workspace.spec import RunSpec
 
 
 def play(question: Experiment | Comparison, settings: Settings, json_file: Path | None = None) -> None:
@@ -66,8 +68,11 @@ def list_plan(question: Experiment | Comparison, settings: Settings) -> None:
         else:
             listed = list_experiment(plan, settings.work_dir, None)
     costs = Costs(plan.conditions, settings.work_dir)
-    to_pay = bills(listed, costs, run_slots(plan.conditions, settings))
-    print_plan(terminal(), f"{question.name} ({plan.conditions.key})", listed, to_pay)
+    slots = run_slots(plan.conditions, settings)
+    console = terminal()
+    print_plan(console, f"{question.name} ({plan.conditions.key})", listed, bills(listed, costs, slots))
+    if due := _due(listed):
+        console.print(str(room(due, plan.conditions, settings, slots=slots)), highlight=False, soft_wrap=True)
 
 
 def _experiment_plan(experiment: Experiment, settings: Settings, given: Conditions) -> Plan:
@@ -93,6 +98,7 @@ def _comparison_plan(comparison: Comparison, settings: Settings, given: Conditio
 
 def _play_experiment(plan: Plan, settings: Settings, console: Console, json_file: Path | None) -> None:
     study = open_study(plan, study_url(settings)) if plan.has_search else None
+    weights = _prepared(_due(list_experiment(plan, settings.work_dir, study)), plan.conditions, settings)
     with playing(
         plan.name,
         plan.conditions,
@@ -106,7 +112,7 @@ def _play_experiment(plan: Plan, settings: Settings, console: Console, json_file
             "recipe": plan.default()[0].spec.config_digest,
         },
         tags={"seeds": plan.seeds, "trials": plan.trials if study else 0},
-        weights=backbone_weights(_due(list_experiment(plan, settings.work_dir, study)), settings),
+        weights=weights,
     ) as loop:
         report, arms = _phases(plan, loop, study)
         curves = ap_curves(arms, loop.folders)
@@ -148,7 +154,7 @@ def _play_comparison(plan: ComparisonPlan, settings: Settings, console: Console,
         runs=len(jobs),
         params={"margin": plan.margin, "arms": ", ".join(arms)},
         tags={"seeds": plan.seeds},
-        weights=backbone_weights(_due(list_comparison(plan, settings.work_dir)), settings),
+        weights=_prepared(_due(list_comparison(plan, settings.work_dir)), plan.conditions, settings),
         keeps_going=True,
     ) as loop:
         loop.play(iter(jobs))
@@ -165,9 +171,15 @@ def _play_comparison(plan: ComparisonPlan, settings: Settings, console: Console,
         raise UserError(f"{len(report.failures)} of {len(jobs)} runs failed: {failed}; {KEPT}")
 
 
-def _due(runs: Iterable[ListedRun]) -> list[str]:
-    """The detectors of the runs that the next start trains."""
-    return [run.job.spec.detector for run in runs if run.is_due]
+def _due(runs: Iterable[ListedRun]) -> list[RunSpec]:
+    """The specs of the runs that the next start trains."""
+    return [run.job.spec for run in runs if run.is_due]
+
+
+def _prepared(due: Sequence[RunSpec], given: Conditions, settings: Settings) -> Mapping[str, Path]:
+    """Looks for room on the disk and for the backbones' weights, before any run starts; returns the weights' files."""
+    room(due, given, settings, slots=run_slots(given, settings)).check()
+    return backbone_weights((spec.detector for spec in due), settings)
 
 
 def _cost(loop: Loop) -> Cost:

@@ -9,6 +9,7 @@ from workspace.datasets import subset
 from workspace.detectors import Detector
 from workspace.errors import UserError
 from workspace.orchestrator.alone import alone
+from workspace.orchestrator.disk import room
 from workspace.orchestrator.plan import Job
 from workspace.orchestrator.playing import backbone_weights, conditions, playing, terminal, viewers
 from workspace.orchestrator.runs import run_state
@@ -48,7 +49,9 @@ def train_run(
         raise UserError(f"--resume: nothing of this run is in {folder}; check the options, or leave out --resume")
     console = terminal()
     with alone(settings.work_dir, f"{EXPERIMENT}/{spec.signature}"):
-        weights = backbone_weights([] if state == "finished" else [described.name], settings)
+        due = [] if state == "finished" else [spec]
+        room(due, given, settings, slots=1).check()
+        weights = backbone_weights([described.name for _ in due], settings)
         with playing(EXPERIMENT, given, settings, console=console, runs=1, params={}, tags={}, weights=weights) as loop:
             name = f"{described.name} {precision.name} seed {seed}"
             loop.play(iter([Job(spec=spec, phase="train", arm=f"{described.name} {precision.name}", name=name)]))
