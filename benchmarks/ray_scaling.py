@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, help="write the table there too")
     options = parser.parse_args()
     lines = [
-        "| workers | runs | wall, s | speed against one | beside the sleep, s a run | orchestrator, processor ms a run |",
+        "| workers | runs | wall, s | speed against one | beside the sleep, s a run | orchestrator, CPU ms a run |",
         "|---:|---:|---:|---:|---:|---:|",
     ]
     alone = 0.0

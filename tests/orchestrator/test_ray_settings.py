@@ -10,7 +10,7 @@ from workspace.orchestrator.playing import conditions, run_slots
 
 
 def test_an_address_is_of_ray() -> None:
-    with pytest.raises(UserError, match="--address 10.0.0.1:6379 is of a Ray cluster: add --executor ray"):
+    with pytest.raises(UserError, match=r"--address 10\.0\.0\.1:6379 is of a Ray cluster: add --executor ray"):
         Settings(address="10.0.0.1:6379")
 
 

@@ -96,7 +96,7 @@ class RayExecutor:
             if not room:
                 raise UserError(
                     f"no node of the Ray cluster has {devices} {self._resource}: `ray status` lists what they have; "
-                    f"a node is started with ray start --address=HOST:PORT --resources or --num-gpus"
+                    "Ray counts NPUs and GPUs of a node itself when it is started (ray start)"
                 )
             self._workers = workers or sum(room.values())
             self._marker = _Marker(work_dir)
