@@ -17,6 +17,7 @@ come from a thread or a process of their own, may precede their attempt's start,
 """
 
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -42,6 +43,10 @@ class JournalWriter:
     def write(self, kind: str, **fields: Any) -> None:
         event = {"kind": kind, "time": time.time(), **fields}
         self._file.write(json.dumps(event, allow_nan=True).encode() + b"\n")
+
+    def sync(self) -> None:
+        """What was written is on the disk, should the machine lose its power."""
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()

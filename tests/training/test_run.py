@@ -3,6 +3,7 @@
 import dataclasses
 import fcntl
 import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -175,6 +176,30 @@ def test_a_second_worker_of_one_run_waits_and_trains_nothing(make_task: MakeTask
     second.join(30)
     assert not second.is_alive()
     assert not (task.folder / "events.jsonl").exists()
+
+
+def test_a_checkpoint_reaches_the_disk_after_what_it_covers(
+    make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash of the machine that keeps a checkpoint must not lose the evaluation before it, or the result after it."""
+    synced: list[str] = []
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    task = make_task(epochs=2)
+    run.train(task)
+    order = [name for name in synced if name.startswith((".checkpoint.pth", ".result.json", "events.jsonl"))]
+    assert [name.removesuffix(f".{os.getpid()}") for name in order] == [
+        "events.jsonl",
+        ".checkpoint.pth",
+        ".result.json",
+    ]
+    result = next(index for index, name in enumerate(synced) if name.startswith(".result.json"))
+    assert synced[result + 1] == task.folder.name
 
 
 def test_what_a_kill_left_half_written_is_removed(make_task: MakeTask) -> None:

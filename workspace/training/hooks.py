@@ -48,6 +48,7 @@ class CheckpointHook(Hook):  # type: ignore[misc]
 
     def before_train_epoch(self, runner: RunRunner) -> None:
         if runner.epoch > self._stored:
+            self._journal.sync()  # nothing before the checkpoint is trained again, or evaluated
             runner.save_progress()
             self._stored = runner.epoch
             self._journal.write("checkpoint", step=runner.iter, epoch=runner.epoch)
