@@ -8,7 +8,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep lint test test-slow test-npu
+.PHONY: help setup sweep lint test test-slow test-npu chaos
 
 CONDA_ENVIRONMENT := $(if $(filter-out base,$(CONDA_DEFAULT_ENV)),$(CONDA_PREFIX))
 ENVIRONMENT ?= $(or $(VIRTUAL_ENV),$(CONDA_ENVIRONMENT),.venv)
@@ -34,6 +34,9 @@ test: lint ## lint, then all tests that take seconds
 
 test-slow: setup ## the tests that take minutes
 	python -m pytest -m slow $(ARGS)
+
+chaos: setup ## kills and other faults over small sweeps until KILLS have hit: does anything change?
+	python benchmarks/chaos.py --kills $(or $(KILLS),100) --out benchmarks/results/chaos.md
 
 # Beside the simulation's own tests, those of which a part needs an NPU.
 test-npu: setup ## on a simulated NPU: the real torch_npu over a CANN built here (tests/npu_sim)

@@ -22,6 +22,8 @@ def train(task: Task) -> None:
     task.folder.mkdir(parents=True, exist_ok=True)
     if (task.folder / "result.json").exists():
         raise AssertionError("a finished run was started again")
+    for left_by_a_kill in task.folder.glob(".*"):
+        left_by_a_kill.unlink()
     write_json(task.folder / "spec.json", task.spec.to_json())
     checkpoint = task.folder / "checkpoint.json"
     done = json.loads(checkpoint.read_text())["epoch"] if checkpoint.exists() else 0
@@ -40,6 +42,7 @@ def train(task: Task) -> None:
         ap = average_precision(task, (epoch + 1) / task.spec.epochs)
         journal.write("eval", step=(epoch + 1) * STEPS_PER_EPOCH, epoch=epoch + 1, metrics={metric: ap / 100})
         write_json(checkpoint, {"epoch": epoch + 1})
+        journal.write("checkpoint", step=(epoch + 1) * STEPS_PER_EPOCH, epoch=epoch + 1)
     write_json(
         task.folder / "result.json",
         {

@@ -125,12 +125,12 @@ def test_kills_change_nothing(seed: int, finished: Path, tmp_path: Path) -> None
     assert tracked_states(work) == tracked_states(finished)
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        command(tmp_path / "work"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_says_how_to_go_on(workers: int, tmp_path: Path) -> None:
+    start = synthetic_runs.command(EXPERIMENT, tmp_path / "work", workers=workers)
+    process = subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("work/runs/*/events.jsonl")) and time.monotonic() < deadline:
+    while len(list(tmp_path.glob("work/runs/*/events.jsonl"))) < workers and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)

@@ -1,0 +1,52 @@
+"""Whatever happens to a sweep, it ends as if nothing had happened."""
+
+from pathlib import Path
+
+import pytest
+from agreement import contradictions, differences
+from broken_tracking import Breakdown, broken_server
+from histories import EXPERIMENT, SIZE, live_through
+from synthetic_runs import answer_of, play, without_cost
+
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # of MLflow's models
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work = tmp_path_factory.mktemp("undisturbed") / "work"
+    play(EXPERIMENT, work, *SIZE)
+    return work
+
+
+def test_a_sweep_that_nothing_disturbs_agrees_with_itself(undisturbed: Path) -> None:
+    assert contradictions(undisturbed) == []
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))])
+def test_a_history_of_faults_changes_nothing(seed: int, undisturbed: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    live_through(work, seed, kills=4)
+    assert differences(undisturbed, work) == []
+    assert contradictions(work) == []
+
+
+@pytest.mark.parametrize("seed", [7, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (8, 9))])
+def test_with_several_workers_every_trial_is_its_own_replay(seed: int, undisturbed: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    live_through(work, seed, kills=3, workers=2)
+    assert contradictions(work) == []
+    for arm in ("baseline", "default"):
+        assert answer_of(work)["arms"][arm] == answer_of(undisturbed)["arms"][arm]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["refuses", "fails", "hangs"])
+def test_a_tracking_server_of_no_use_costs_nothing(how: Breakdown, undisturbed: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    with broken_server(how) as uri:
+        assert without_cost(play(EXPERIMENT, work, *SIZE, "--tracking-uri", uri)) == without_cost(
+            answer_of(undisturbed)
+        )
+    play(EXPERIMENT, work, *SIZE)  # with a store of its own, which gets all of it
+    assert differences(undisturbed, work) == []
+    assert contradictions(work) == []
