@@ -104,6 +104,34 @@ def test_faulty_files_are_refused(coco_folder: CocoFolder, fault: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("linked", ["picture", "folder"])
+def test_a_link_out_of_the_folder_is_refused(coco_folder: CocoFolder, tmp_path: Path, linked: str) -> None:
+    """Also one that a name without ``..`` passes through."""
+    outside = tmp_path / "private"
+    outside.mkdir()
+    coco_folder.picture("train4.jpg").rename(outside / "train4.jpg")
+    if linked == "picture":
+        coco_folder.picture("train4.jpg").symlink_to(outside / "train4.jpg")
+        name = "train4.jpg"
+    else:
+        coco_folder.picture("more").symlink_to(outside)
+        name = "more/train4.jpg"
+        coco_folder.change("train", lambda content: content["images"][4].update(file_name=name))
+    with pytest.raises(UserError) as error:
+        open_dataset(coco_folder.path, tmp_path / "work")
+    assert f"train.json: picture that a symbolic link takes out of the folder: 1 ({name})" in str(error.value)
+
+
+def test_links_that_stay_inside_and_a_linked_picture_folder_are_used(coco_folder: CocoFolder, tmp_path: Path) -> None:
+    """Pictures often lie on another disk as a whole; whoever made the folder says where."""
+    elsewhere = tmp_path / "disk"
+    (coco_folder.path / "images").rename(elsewhere)
+    (coco_folder.path / "images").symlink_to(elsewhere)
+    coco_folder.picture("train4.jpg").rename(coco_folder.path / "kept.jpg")
+    coco_folder.picture("train4.jpg").symlink_to(coco_folder.path / "kept.jpg")
+    assert open_dataset(coco_folder.path, tmp_path / "work").splits["eval"].pictures == 4
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tif"])
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.99])
 def test_truncated_pictures_are_told_in_every_format(tmp_path: Path, suffix: str, share: float) -> None:

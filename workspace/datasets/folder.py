@@ -76,7 +76,12 @@ def _prepare(layout: coco.Layout, work_dir: Path, memory: Path) -> str:
     }
     if len(listed["train"]) == 1:
         findings.error("too few training pictures to carve a search split from", "at least 2 are needed")
-    found = {split: pictures.present(listed[split], layout.annotations[split].name, findings) for split in listed}
+    found = {
+        split: pictures.present(
+            listed[split], layout.annotations[split].name, findings, inside=(layout.folder, layout.images[split])
+        )
+        for split in listed
+    }
     if findings.errors:  # the rest is looked at all the same, so that one message names everything
         pictures.check_decoding([*found["train"], *found["val"]], findings)
         _tell(layout, findings.notes())

@@ -30,18 +30,25 @@ class Picture:
     size: tuple[int, int]
 
 
-def present(pictures: Iterable[Picture], where: str, findings: Findings) -> list[Picture]:
-    """Those whose file is there; the others are errors."""
+def present(pictures: Iterable[Picture], where: str, findings: Findings, *, inside: Sequence[Path]) -> list[Picture]:
+    """Those whose file is there; the others are errors.
+
+    Args:
+        inside: folders that no symbolic link may lead out of.
+    """
+    roots = [folder.resolve() for folder in inside]
     found = []
     for picture in pictures:
         try:
             there = picture.path.is_file()
         except OSError:  # a name too long for the file system, a folder that may not be entered
             there = False
-        if there:
-            found.append(picture)
-        else:
+        if not there:
             findings.error(f"{where}: picture file missing", picture.name)
+        elif not any(picture.path.resolve().is_relative_to(root) for root in roots):
+            findings.error(f"{where}: picture that a symbolic link takes out of the folder", picture.name)
+        else:
+            found.append(picture)
     return found
 
 
