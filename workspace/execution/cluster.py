@@ -202,25 +202,24 @@ class RayExecutor:
         try:
             ended: Ended = self._ray.get(job.result)
             return ended
-        except errors.RayTaskError as error:
-            raise error.cause from None
-        except errors.OutOfMemoryError:
-            return self._killed(job_id, job, "Ray killed it, the memory of node {} being used up")
         except errors.RayError as error:
             if job.cancelled:
                 return Ended(job_id, -signal.SIGTERM, "SIGTERM")
-            return self._killed(job_id, job, f"node {{}} or Ray's worker there was lost ({_last_line(error)})")
+            if isinstance(error, errors.RayTaskError):  # the node refused it
+                raise error.cause from None
+            node = f"node {self._node(job) or 'unknown'}"
+            if isinstance(error, errors.OutOfMemoryError):
+                return self._killed(job_id, job, f"Ray killed it, the memory of {node} being used up")
+            return self._killed(job_id, job, f"{node} or Ray's worker there was lost ({_last_line(error)})")
         finally:
             self._ray.kill(job.actor)
 
     def _killed(self, job_id: str, job: _Job, reason: str) -> Ended:
-        said = reason.format(self._node(job) or "unknown")
         with job.log.open("a") as log:
-            log.write(f"{said}\n")
-        _log.warning("%s: %s", job_id, said)
+            log.write(f"{reason}\n")
         if not self._room():
             _log.warning("no node with %s %s is left; runs wait for one", self._devices, self._resource)
-        return Ended(job_id, -signal.SIGKILL, "SIGKILL", said)
+        return Ended(job_id, -signal.SIGKILL, "SIGKILL", reason)
 
     def _node(self, job: _Job) -> str | None:
         """Where a job is; ``None`` while it waits for devices."""
