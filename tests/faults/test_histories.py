@@ -1,5 +1,9 @@
 """Whatever happens to a sweep, it ends as if nothing had happened."""
 
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -7,6 +11,8 @@ from agreement import contradictions, differences
 from broken_tracking import Breakdown, broken_server
 from histories import EXPERIMENT, SIZE, live_through
 from synthetic_runs import answer_of, play, without_cost
+
+from workspace.journal import JournalWriter
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # of MLflow's models
 
@@ -20,6 +26,43 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_sweep_that_nothing_disturbs_agrees_with_itself(undisturbed: Path) -> None:
     assert contradictions(undisturbed) == []
+
+
+def lose_a_line(work: Path) -> str:
+    file = finished_run(work) / "events.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:2] + lines[3:]))
+    return "has lost steps of its journal"
+
+
+def train_again(work: Path) -> str:
+    journal = JournalWriter(finished_run(work))
+    journal.write("start", step=0, epoch=0)
+    journal.close()
+    return "was trained again"
+
+
+def forget_in_study(work: Path) -> str:
+    with closing(sqlite3.connect(work / "optuna.db")) as database, database:
+        database.execute("update trials set state = 'RUNNING' where number = 2")
+    return "trial 2 is RUNNING"
+
+
+def lose_points(work: Path) -> str:
+    with closing(sqlite3.connect(work / "mlflow" / "mlflow.db")) as database, database:
+        database.execute("delete from metrics where key = 'train/loss' and step = 3")
+    return "has another curve in MLflow than in its journal"
+
+
+def finished_run(work: Path) -> Path:
+    return next(file.parent for file in sorted(work.glob("runs/*/result.json")))
+
+
+@pytest.mark.parametrize("tamper", [lose_a_line, train_again, forget_in_study, lose_points])
+def test_what_is_lost_is_noticed(tamper: Callable[[Path], str], undisturbed: Path, tmp_path: Path) -> None:
+    shutil.copytree(undisturbed, tmp_path / "work")
+    expected = tamper(tmp_path / "work")
+    assert any(expected in found for found in contradictions(tmp_path / "work"))
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))])

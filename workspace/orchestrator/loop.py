@@ -203,11 +203,9 @@ class Loop:
         self._slots.give_back(active.slot)
         self._follow(active)
         folder = self.folders[end.job_id]
-        if active.cancelled:
-            self._settle(active, "pruned")
-        elif run_state(folder) == "finished":
+        if active.cancelled or run_state(folder) == "finished":
             self._slots.worked(active.slot)
-            self._settle(active, "finished")
+            self._settle(active, "pruned" if active.cancelled else "finished")
         else:
             self._fail(active, active.slot, Failure.of(folder, end))
 
