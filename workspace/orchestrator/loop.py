@@ -70,7 +70,7 @@ class Loop:
 
     Attributes:
         launch: starts a run's worker on the executor, given its job id, spec, folder and device slot.
-        place: names the devices of a slot.
+        place: names the devices of a slot; ``None`` where slots have none of their own, so that none is set aside.
         study: that jobs with a trial belong to.
         keeps_going: whether the other runs of the arms are trained when one has failed, which then stands in
             ``failures``; else that ends the playing.
@@ -84,7 +84,7 @@ class Loop:
     executor: Executor
     slots: int
     launch: Callable[[str, RunSpec, Path, int], None]
-    place: Callable[[int], str]
+    place: Callable[[int], str] | None
     tracker: Tracker
     study: Study | None
     display: Display
@@ -211,7 +211,8 @@ class Loop:
 
     def _fail(self, active: _Active, slot: int, failure: Failure) -> None:
         """Tries the run again where that can help; it is recorded in any case, for whoever looks."""
-        job, signature, place = active.job, active.job.spec.signature, self.place(slot)
+        job, signature = active.job, active.job.spec.signature
+        place = self.place(slot) if self.place else "the cluster"
         if failure.cause == "disk":
             raise UserError(f"{job.name} stopped: {failure.reason}; {_MAKE_ROOM}")
         goes_on = active.may_go_on(failure)
@@ -219,7 +220,7 @@ class Loop:
             record_failure(self.folders[signature], failure, attempts=active.kills + active.retries, place=place)
         except OSError as error:
             raise UserError(f"{job.name} stopped: {error}; {_MAKE_ROOM}") from error
-        if failure.cause == "device" and self._slots.failed(slot, signature):
+        if failure.cause == "device" and self.place and self._slots.failed(slot, signature):
             _log.warning("%s is set aside, two runs in a row failed there; the last one: %s", place, failure.reason)
             if not self._slots.any_left:
                 raise UserError(f"no device is left to train on; the last one, {place}: {failure.reason}; {KEPT}")

@@ -137,7 +137,7 @@ def playing(
                 executor=executor,
                 slots=executor.slots_free,
                 launch=launch,
-                place=lambda slot: ", ".join(names(slot)) if settings.executor == "local" else "a slot of the cluster",
+                place=(lambda slot: ", ".join(names(slot))) if settings.executor == "local" else None,
                 tracker=tracker,
                 study=study,
                 display=display,
