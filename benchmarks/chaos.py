@@ -26,7 +26,7 @@ from agreement import contradictions, differences  # noqa: E402
 from histories import EXPERIMENT, SIZE, Told, live_through  # noqa: E402
 from synthetic_runs import answer_of, play  # noqa: E402
 
-KILLS_IN_A_HISTORY = 12
+KILLS_IN_A_HISTORY = 16
 SEVERAL_WORKERS_EVERY = 4
 
 

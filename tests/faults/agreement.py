@@ -91,8 +91,6 @@ def _of_runs(work: Path) -> Iterator[str]:
         spec = RunSpec.from_json(json.loads((folder / "spec.json").read_text()))
         if spec.signature != name:
             yield f"run {name} holds the spec of {spec.signature}"
-        if left := [file.name for file in folder.iterdir() if file.name.startswith(".")]:
-            yield f"run {name} still has {', '.join(left)}"
         events = list(JournalReader(folder).read())
         ends = [index for index, event in enumerate(events) if event.get("status") == "finished"]
         if ends and ends != [len(events) - 1]:
@@ -102,6 +100,8 @@ def _of_runs(work: Path) -> Iterator[str]:
                 yield f"run {name} was evaluated otherwise at epoch {event['epoch']}"
         result = folder / "result.json"
         if result.exists():
+            if left := [file.name for file in folder.iterdir() if file.name.startswith(".")]:
+                yield f"run {name} still has {', '.join(left)}"
             if json.loads(result.read_text())["ap"] != _formula(spec, spec.epochs):
                 yield f"run {name} has another AP than its replay"
             steps = [event["step"] for event in history(folder) if event["kind"] == "step"]

@@ -51,7 +51,7 @@ def live_through(work: Path, seed: int, kills: int, *, workers: int = 1) -> Told
 
 def _disturb(sweep: Sweep, draw: random.Random, told: Told, kills: int) -> bool:
     """The faults of one start; whether it was cut short."""
-    for _ in range(draw.randint(0, _WORKER_KILLS)):
+    for _ in range(draw.randint(1, _WORKER_KILLS)):
         sweep.wait(draw)
         if told.kills.total() < kills - 1:
             victim: Kill = draw.choice(("worker", "worker", "fork server"))

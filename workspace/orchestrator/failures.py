@@ -15,6 +15,7 @@ from typing import Literal
 from workspace.execution import Ended
 from workspace.files import write_json
 from workspace.journal import JournalReader
+from workspace.redaction import redact
 from workspace.spec import FAILURE
 
 Cause = Literal["killed", "disk", "device", "memory", "connection", "run"]
@@ -86,10 +87,10 @@ def record_failure(folder: Path, failure: Failure, *, attempts: int, place: str)
 
 
 def last_lines(folder: Path) -> Sequence[str]:
-    """What the log of the run in that folder says last; lines that say nothing are left out."""
+    """What the log of the run in that folder says last, without passwords; lines that say nothing are left out."""
     log = folder / "log.txt"
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return [line for line in lines if line.strip()][-_LINES:]
+    return [redact(line) for line in lines if line.strip()][-_LINES:]
 
 
 def _last_word(folder: Path) -> str | None:
@@ -97,7 +98,7 @@ def _last_word(folder: Path) -> str | None:
     reason = None
     for event in JournalReader(folder).read():
         if event["kind"] == "end":
-            reason = str(event.get("reason", "")) or None
+            reason = redact(str(event.get("reason", ""))) or None
         elif event["kind"] == "start":
             reason = None
     return reason
