@@ -103,6 +103,7 @@ def test_a_cluster_without_such_devices_is_refused(cluster: PretendedCluster, tm
         ("unlocked", "node .* does not see locks of other machines"),
         ("unread", "node .* does not see .*/weights.pth"),
         ("code", "node .* has another version of this project"),
+        ("no project", "a node of the Ray cluster cannot run this project: .*No module named 'gone_by_then'.*install"),
         ("python", "node .* has Python 3.*, this machine 2.7"),
     ],
 )
@@ -111,7 +112,9 @@ def test_a_node_that_cannot_run_jobs_is_named_at_the_start(
 ) -> None:
     whole = host.surroundings
 
-    def changed(marker: Path, token: str, reads: tuple[Path, ...]) -> host.Surroundings:
+    def changed(marker: Path, token: str, reads: tuple[Path, ...]) -> Any:
+        if change == "no project":
+            return targets.refer_to_a_missing_module()
         if change == "unlocked":
             marker = tmp_path / "marker"
             marker.write_text(token)

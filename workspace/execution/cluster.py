@@ -186,15 +186,10 @@ class RayExecutor:
         ]
         try:
             self._ray.get(checks, timeout=_CHECK_SECONDS)
-        except self._ray.exceptions.RayTaskError as error:
-            raise error.cause from None
         except self._ray.exceptions.OutOfMemoryError:
             raise UserError("a node of the Ray cluster has no memory left: free some, or stop Ray there") from None
         except self._ray.exceptions.RayError as error:
-            raise UserError(
-                f"a node of the Ray cluster cannot run this project: {_last_line(error)}; install this version of it "
-                "there, in the environment that Ray was started in"
-            ) from error
+            raise _refusal(error) from error
 
     def _collect(self, job_id: str) -> Ended:
         job = self._jobs.pop(job_id)
@@ -205,8 +200,8 @@ class RayExecutor:
         except errors.RayError as error:
             if job.cancelled:
                 return Ended(job_id, -signal.SIGTERM, "SIGTERM")
-            if isinstance(error, errors.RayTaskError):  # the node refused it
-                raise error.cause from None
+            if isinstance(error, errors.RayTaskError):
+                raise _refusal(error) from error
             node = f"node {self._node(job) or 'unknown'}"
             if isinstance(error, errors.OutOfMemoryError):
                 return self._killed(job_id, job, f"Ray killed it, the memory of {node} being used up")
@@ -309,6 +304,17 @@ def _sigterm_kept() -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
+
+
+def _refusal(error: BaseException) -> UserError:
+    """Why a node did not run what it was given: its own word, or what went wrong before it could say one."""
+    cause = getattr(error, "cause", None) or error
+    if isinstance(cause, UserError):
+        return cause
+    return UserError(
+        f"a node of the Ray cluster cannot run this project: {_last_line(cause)}; install this version of it there, in "
+        "the environment that Ray was started in"
+    )
 
 
 def _last_line(error: BaseException) -> str:
