@@ -6,6 +6,7 @@ import json
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -120,6 +121,7 @@ class Detector:
         return digest.hexdigest()[:16]
 
 
+@lru_cache(64)  # a plan asks for each of its runs
 def _statements(source: str) -> bytes:
     """What a configuration file says, its comments and layout left out: they are no change of a run."""
     layout = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
@@ -127,6 +129,7 @@ def _statements(source: str) -> bytes:
     return "\n".join(token.string for token in tokens if token.type not in layout).encode()
 
 
+@cache
 def mmdet_version() -> str:
     """Version of the installed MMDetection distribution, without importing it."""
     for distribution in ("onedl-mmdetection", "mmdet"):

@@ -14,6 +14,9 @@ from workspace.orchestrator.plan import Job
 
 _MAY_BE_PRUNED = "search"
 
+_LONGEST_TABLE = 500
+"""Rows; of 10,000, rich would take seconds to draw the frame."""
+
 
 class LiveDisplay:
     """Bars for the experiment and for each run in training.
@@ -87,12 +90,16 @@ class LiveDisplay:
 
 def print_plan(console: Console, title: str, runs: Sequence[ListedRun], to_pay: Sequence[Bill]) -> None:
     """The runs in a table, and below it what those that are not finished are expected to cost on each device."""
-    table = Table(title=title)
-    for column in ("run", "signature", "state"):
-        table.add_column(column)
-    for run in runs:
-        table.add_row(run.job.name, run.signature or "-", run.state)
-    console.print(table)
+    rows = [(run.job.name, run.signature or "-", run.state) for run in runs]
+    if len(rows) <= _LONGEST_TABLE:
+        table = Table("run", "signature", "state", title=title)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    else:
+        width = max(len(name) for name, _, _ in rows)
+        lines = (f"{name:<{width}}  {signature:<16}  {state}" for name, signature, state in rows)
+        console.out("\n".join((title, *lines)), highlight=False)
     for bill in to_pay:
         console.print(_bill_table(bill))
         notes = [

@@ -141,7 +141,7 @@ class ComparisonPlan:
     def __post_init__(self) -> None:
         if not 1 <= self.seeds <= _SEARCH_SEEDS_FROM:
             raise UserError(f"{self.seeds} seeds: at least 1 and at most {_SEARCH_SEEDS_FROM} are needed")
-        if len({jobs[0].spec.signature for jobs in self.arms().values()}) < len(self.comparison.arms):
+        if len({self._spec(arm, seed=0).signature for arm in self.comparison.arms}) < len(self.comparison.arms):
             raise UserError(
                 f"comparison {self.name}: two of its arms are the same runs at scale {self.conditions.scale}"
             )
@@ -159,23 +159,24 @@ class ComparisonPlan:
         return {
             name: [
                 Job(
-                    spec=self.conditions.spec(arm.detector, arm.precision, self._recipe(name), seed=seed),
+                    spec=self._spec(name, seed=seed),
                     phase="compare",
                     arm=name,
                     name=f"{name} seed {seed}",
                 )
                 for seed in range(self.seeds)
             ]
-            for name, arm in self.comparison.arms.items()
+            for name in self.comparison.arms
         }
 
     @property
     def margin(self) -> float:
         return self.comparison.efforts[self.conditions.scale].margin
 
-    def _recipe(self, name: str) -> Recipe:
+    def _spec(self, name: str, *, seed: int) -> RunSpec:
         arm = self.comparison.arms[name]
-        return detector(arm.detector).variant(self.conditions.scale).recipe_named(arm.recipe)
+        recipe = detector(arm.detector).variant(self.conditions.scale).recipe_named(arm.recipe)
+        return self.conditions.spec(arm.detector, arm.precision, recipe, seed=seed)
 
 
 def _only(changes: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:

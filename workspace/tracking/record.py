@@ -140,6 +140,11 @@ class RecordWriter:
             self._known[spec.signature] = (_place(event), source, "running")
         return source
 
+    def place(self, signature: str) -> tuple[str, dict[str, str]]:
+        """Name and tags of a run that is followed."""
+        name, _, tags = json.loads(self._known[signature][0])
+        return name, tags
+
     def settle(self, signature: str, state: State) -> None:
         place, source, known = self._known[signature]
         if state != known:

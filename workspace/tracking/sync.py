@@ -114,7 +114,9 @@ class _Sync:
     def _publish(self, parent_id: str, publication: Publication) -> None:
         work_dir = self._work_dir.resolve()
         there = [file for file in publication.files if file.exists() and file.resolve().is_relative_to(work_dir)]
-        self.refused += [f"{file}: not in the work folder, or not any more" for file in publication.files if file not in there]
+        self.refused += [
+            f"{file}: not in the work folder, or not any more" for file in publication.files if file not in there
+        ]
         try:
             self._store.publish(parent_id, replace(publication, files=there))
         except Exception as error:

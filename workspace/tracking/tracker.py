@@ -65,7 +65,8 @@ class Tracker:
         self._interval, self._patience = interval, patience
         self._parent: Parent | None = None
         self._record: RecordWriter | None = None
-        self._children: dict[str, TrackedRun] = {}
+        self._children: dict[str, TrackedRun] = {}  # that the store may lack something of
+        self._followed: set[str] = set()  # signatures of all: of a run that the store has, no more is kept
         self._publications: deque[Publication] = deque()
         self._changes = threading.Condition()
         self._changed = False
@@ -100,14 +101,18 @@ class Tracker:
             metric: MMDetection's key of the AP that judges the run.
         """
         assert self._record is not None, "start() comes first"
-        child = self._children.get(spec.signature)
-        tags = {**(child.tags if child else {}), **_text(tags)}
-        source = self._record.follow(spec, name=child.name if child else name, metric=metric, tags=tags)
+        if spec.signature in self._followed:
+            name, known = self._record.place(spec.signature)
+            tags = {**known, **tags}
+        tags = _text(tags)
+        source = self._record.follow(spec, name=name, metric=metric, tags=tags)
         with self._changing():
+            child = self._children.get(spec.signature)
             if child is None:
                 folder = run_folder(self._work_dir, spec)
                 child = TrackedRun(spec, folder, name, source, Points(folder, metric), tags)
                 self._children[spec.signature] = child
+                self._followed.add(spec.signature)
             child.tags, child.wanted = tags, "running"
 
     def settle(self, signature: str, state: State) -> None:
@@ -155,7 +160,7 @@ class Tracker:
             missing = refused if self._closed else refused + sum(not c.is_done for c in self._children.values())
         if self._closed and not missing:
             return None
-        what = f"{missing} of {len(self._children)} runs" if missing else "the experiment's end"
+        what = f"{missing} of {len(self._followed)} runs" if missing else "the experiment's end"
         why = f" ({self._trouble})" if self._trouble else ""
         return (
             f"tracking: {redact(self._uri)} lacks {what}{why}; the work folder keeps it for the next start "
@@ -201,6 +206,7 @@ class Tracker:
                     raise
                 child.refused = True
                 self._warn(f"refuses the run {child.name!r}", error)
+            self._let_go(child)
         while self._publications:
             try:
                 self._runs.publish(self._parent_id, self._publications[0])
@@ -240,6 +246,11 @@ class Tracker:
             tags=tags,
             refused=lambda what, error: self._warn(f"refuses {what}", error),
         )
+
+    def _let_go(self, child: TrackedRun) -> None:
+        with self._changes:
+            if child.is_done and not child.refused:
+                del self._children[child.spec.signature]
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
