@@ -122,7 +122,7 @@ class JournalHook(Hook):  # type: ignore[misc]
     MMDetection reports nothing where nothing at all was detected; ``judged_by`` is then 0, and not its last value.
 
     Attributes:
-        loss_is_finite: of the last step, in every process.
+        loss_is_finite: of the last step, the mean over all processes.
     """
 
     priority = "LOW"
@@ -140,7 +140,7 @@ class JournalHook(Hook):  # type: ignore[misc]
         self, runner: RunRunner, batch_idx: int, data_batch: Any = None, outputs: Mapping[str, Any] | None = None
     ) -> None:
         metrics = {f"train/{name}": value for name, value in _over_processes(outputs or {}).items()}
-        self.loss_is_finite = all(map(math.isfinite, metrics.values()))
+        self.loss_is_finite = math.isfinite(metrics["train/loss"])
         metrics["train/lr"] = runner.optim_wrapper.get_lr()["lr"][0]
         metrics.update(runner.optim_wrapper.step_metrics)
         self._write("step", step=runner.iter + 1, epoch=runner.epoch, metrics=metrics)
