@@ -20,9 +20,10 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def contents(uri: str, folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """By experiment and run: all but the ids, which each store gives for itself, and the times of points.
+    """By experiment and run: all but the ids, which each store gives for itself, and some times.
 
-    Those of steps that were trained again after a kill are of the attempt that was shipped first.
+    Those of points that were trained again after a kill are of the attempt that was shipped first, and a run that was
+    made before its journal began has the time of that.
 
     Args:
         folder: where files are downloaded to.
@@ -39,7 +40,7 @@ def contents(uri: str, folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
                 client.download_artifacts(info.run_id, name, str(target))
             assert run.inputs is not None
             found[experiment.name, str(info.run_name)] = {
-                "times": (info.start_time, info.end_time),
+                "ended": info.end_time,
                 "status": info.status,
                 "params": data.params,
                 "tags": {name: value for name, value in data.tags.items() if name not in _OF_THE_STORE},

@@ -40,6 +40,8 @@ def open_storage(url: str) -> "RDBStorage":
             return RDBStorage(url, engine_kwargs=options)
         except ImportError as error:
             raise UserError(f"study storage {redact(url)}: its database driver is missing: {error}") from error
+        except ValueError as error:  # of a port that is no number
+            raise UserError(f"study storage {redact(url)}: {_reason(error)}") from error
 
 
 @contextlib.contextmanager

@@ -66,7 +66,9 @@ def connect(uri: str) -> "MlflowClient":
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
+    from mlflow.store.db import utils
 
+    utils.MAX_RETRY_COUNT = 1  # of 10, which keep a caller for two minutes where a database does not answer
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)
     # It logs each failed statement with its traceback before it raises; the tracker says the same in a line.
