@@ -37,7 +37,9 @@ def refused(*arguments: object) -> str:
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("data",), ("data", "describe"), ("doctor",), ("export",), ("test",)], ids=" ".join
+    "command",
+    [(), ("data",), ("data", "describe"), ("doctor",), ("export",), ("serve",), ("sync",), ("test",)],
+    ids=" ".join,
 )
 def test_help_loads_nothing_heavy(command: tuple[str, ...]) -> None:
     code = f"""
