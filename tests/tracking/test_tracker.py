@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tracked_runs import DATA, FP16, METRIC, START, FakeRun, children, curve, parents, points, track
 
+from workspace.tracking import tracker as tracker_module
 from workspace.tracking.record import Publication, State
 from workspace.tracking.runs import STATUS
 from workspace.tracking.store import connect, default_uri
@@ -111,7 +112,12 @@ def test_a_restart_finds_parent_and_children_again(uri: str, work_dir: Path, mak
     assert {run.data.tags["mlflow.parentRunId"] for run in children(uri)} == {parents(uri)[0].info.run_id}
 
 
-def test_shipping_again_changes_nothing(uri: str, work_dir: Path, make_run: MakeRun) -> None:
+@pytest.mark.parametrize("many", [0, 50])
+def test_shipping_again_changes_nothing(
+    many: int, uri: str, work_dir: Path, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the store is asked for each run or for all that it has."""
+    monkeypatch.setattr(tracker_module, "_MANY", many)
     runs = [finished(make_run(seed=seed), steps=30) for seed in range(2)]
     sweep(uri, work_dir, *runs)
     told = points(uri), [run.data.tags | run.data.params for run in children(uri)]
@@ -307,3 +313,22 @@ def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
     return value
+
+
+def test_a_run_that_the_store_has_can_be_followed_again(uri: str, work_dir: Path, make_run: MakeRun) -> None:
+    """The tuned arm's runs may be the default arm's, found again when the search is over."""
+    run = finished(make_run(), steps=10)
+    tracker = track(uri, work_dir)
+    tracker.follow(run.spec, name="default seed 0", metric=METRIC, tags={"arm": "default"})
+    tracker.settle(run.spec.signature, "finished")
+    deadline = time.monotonic() + 30
+    while tracker._children and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not tracker._children, "it is not let go of"
+    tracker.follow(run.spec, name="tuned seed 0", metric=METRIC, tags={"also": "tuned"})
+    tracker.settle(run.spec.signature, "finished")
+    tracker.close("finished")
+    assert tracker.unshipped is None
+    (child,) = children(uri)
+    assert (child.info.run_name, child.info.status) == ("default seed 0", "FINISHED")
+    assert (child.data.tags["arm"], child.data.tags["also"]) == ("default", "tuned")

@@ -61,6 +61,7 @@ class Costs:
         self._conditions = conditions
         self._runs = list(_started_runs(work_dir))
         self._timings: dict[Path, _Timing | None] = {}
+        self._estimates: dict[tuple[object, ...], Estimate | None] = {}
 
     def devices(self, specs: Iterable[RunSpec]) -> list[str | None]:
         """The hardware that something is known of, by name: where such runs were started, else where others trained.
@@ -68,7 +69,8 @@ class Costs:
         ``None`` stands for an unnamed device of the kind that is asked for.
         """
         specs = list(specs)
-        known = Counter(run.device for run in self._runs if any(_steps_alike(spec, run.spec) for spec in specs))
+        wanted = {_step_kind(spec) for spec in specs}
+        known = Counter(run.device for run in self._runs if _step_kind(run.spec) in wanted)
         if known:
             return [name for name, _ in known.most_common()]
         published = (t.device for t in THROUGHPUT if any(_is_published(spec, t.detector, t.kind) for spec in specs))
@@ -76,22 +78,25 @@ class Costs:
 
     def estimate(self, spec: RunSpec, device: str | None) -> Estimate | None:
         """The expected cost of a run on that hardware; ``None`` where nothing is known of such runs."""
-        return (
-            self._from_finished(spec, device)
-            or self._from_steps(spec, device)
-            or self._from_cpu(spec)
-            or self._from_published(spec, device)
-        )
+        kind = (*_run_kind(spec), spec.data.evaluate, device)  # of 10,000 runs there are few kinds
+        if kind not in self._estimates:
+            self._estimates[kind] = (
+                self._from_finished(spec, device)
+                or self._from_steps(spec, device)
+                or self._from_cpu(spec)
+                or self._from_published(spec, device)
+            )
+        return self._estimates[kind]
 
     def _from_finished(self, spec: RunSpec, device: str | None) -> Estimate | None:
-        alike = (run.seconds for run in self._runs if run.device == device and _runs_alike(spec, run.spec))
+        alike = (run.seconds for run in self._runs if run.device == device and _run_kind(run.spec) == _run_kind(spec))
         seconds = [taken for taken in alike if taken is not None]
         if not seconds:
             return None
         return Estimate(statistics.fmean(seconds), f"{len(seconds)} finished run{'s' if len(seconds) > 1 else ''}")
 
     def _from_steps(self, spec: RunSpec, device: str | None) -> Estimate | None:
-        alike = [run for run in self._runs if run.device == device and _steps_alike(spec, run.spec)]
+        alike = [run for run in self._runs if run.device == device and _step_kind(run.spec) == _step_kind(spec)]
         measured = ((run, timing) for run in alike if (timing := self._timing(run.folder)) is not None)
         timed = list(itertools.islice(measured, _TIMED_RUNS))
         if not timed:
@@ -185,16 +190,12 @@ def _is_published(spec: RunSpec, name: str, kind: str) -> bool:
     return spec.scale == "full" and (spec.detector, spec.device) == (name, kind)
 
 
-def _steps_alike(a: RunSpec, b: RunSpec) -> bool:
-    """Whether a step of both takes about the same time on the same machine."""
-    return (
-        (a.detector, a.scale, a.device, a.devices, a.image_size)
-        == (b.detector, b.scale, b.device, b.devices, b.image_size)
-        and a.precision.name == b.precision.name
-        and a.recipe.batch_size == b.recipe.batch_size
-    )
+def _step_kind(spec: RunSpec) -> tuple[object, ...]:
+    """Steps of one kind take about the same time on the same machine."""
+    made_of = spec.detector, spec.scale, spec.device, spec.devices, spec.image_size
+    return (*made_of, spec.precision.name, spec.recipe.batch_size)
 
 
-def _runs_alike(a: RunSpec, b: RunSpec) -> bool:
-    """Whether both take about the same time on the same machine."""
-    return _steps_alike(a, b) and ((a.data.digest, a.epochs, a.evaluations) == (b.data.digest, b.epochs, b.evaluations))
+def _run_kind(spec: RunSpec) -> tuple[object, ...]:
+    """Runs of one kind take about the same time on the same machine."""
+    return (*_step_kind(spec), spec.data.digest, spec.epochs, spec.evaluations)

@@ -6,7 +6,7 @@ becomes of it.
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,17 +101,25 @@ class Runs:
         tags: Mapping[str, str],
         source: Source,
         start_time: int | None,
+        found: "Run | None" = None,
     ) -> "Run":
         """Finds or makes the run of that spec under that parent. A new one is running; an old one keeps its state.
 
         Args:
             start_time: of a new one, in milliseconds since the epoch; ``None`` for now.
+            found: the run, where it was found already; see `children`.
         """
         identity = {"kind": "run", PARENT: parent, "signature": spec.signature}
-        run = self._find_or_create(identity, name=name, start_time=start_time)
+        run = found or self._find_or_create(identity, name=name, start_time=start_time)
         described = {**self._source(source), **tags_of(spec), **tags}
         self._describe(run, params_of(spec), described, data.as_input(spec.data.evaluate))
         return run
+
+    def children(self, parent: str) -> "Iterator[Run]":
+        """All runs under that parent, the oldest first."""
+        for run in all_runs(self._client, self._experiment_id, f"tags.kind = 'run' and tags.`{PARENT}` = '{parent}'"):
+            self._progress()
+            yield run
 
     def reopen(self, run_id: str) -> None:
         """A run that was over goes on."""

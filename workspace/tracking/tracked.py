@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workspace.spec import RunSpec
 from workspace.tracking.fields import DataSet
@@ -10,6 +11,9 @@ from workspace.tracking.points import Points
 from workspace.tracking.record import Source, State
 from workspace.tracking.runs import Runs, last_steps, state_of
 from workspace.tracking.store import is_refusal
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 _OVER = ("finished", "failed", "pruned")
 
@@ -43,12 +47,14 @@ class TrackedRun:
         wanted: State,
         tags: dict[str, str],
         refused: Callable[[str, Exception], None],
+        found: "Run | None" = None,
     ) -> int:
         """Brings the store to where the run is. Whatever it raises, the next call can start from anywhere.
 
         Args:
             parent: id of the parent's run.
             wanted, tags: as they were set last.
+            found: the run in the store, where that is known already.
             refused: told of files that the store does not take, which keep nothing else from it.
 
         Returns:
@@ -64,6 +70,7 @@ class TrackedRun:
                 tags=tags,
                 source=self.source,
                 start_time=self.points.started,
+                found=found,
             )
             self.points.stored(last_steps(run))
             self.run_id, self.shown, self.described = run.info.run_id, state_of(run), tags

@@ -27,9 +27,13 @@ from workspace.tracking.tracked import TrackedRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE = 30.0
+
+_MANY = 50
+"""New runs in a pass above which the store is asked for all that it has, a thousand at a time, and not for each."""
 
 
 class Tracker:
@@ -198,15 +202,15 @@ class Tracker:
             children = [child for child in self._children.values() if not child.is_done]
         if self._runs is None:
             self._runs = self._open()
+        unseen = {child.spec.signature: child for child in children if not child.run_id}
+        if len(unseen) > _MANY:
+            for run in self._runs.children(self._parent_id):
+                child = unseen.pop(run.data.tags["signature"], None)
+                if child is not None:
+                    self._bring_up_to_date(self._runs, child, run)
         for child in children:
-            try:
+            if not child.is_done:
                 self._bring_up_to_date(self._runs, child)
-            except Exception as error:
-                if not is_refusal(error):
-                    raise
-                child.refused = True
-                self._warn(f"refuses the run {child.name!r}", error)
-            self._let_go(child)
         while self._publications:
             try:
                 self._runs.publish(self._parent_id, self._publications[0])
@@ -234,20 +238,25 @@ class Tracker:
         self._parent_id = run.info.run_id
         return runs
 
-    def _bring_up_to_date(self, runs: Runs, child: TrackedRun) -> None:
+    def _bring_up_to_date(self, runs: Runs, child: TrackedRun, found: "Run | None" = None) -> None:
         assert self._parent is not None
         with self._changes:
             wanted, tags = child.wanted, child.tags
-        child.bring_up_to_date(
-            runs,
-            self._parent_id,
-            self._parent.data,
-            wanted=wanted,
-            tags=tags,
-            refused=lambda what, error: self._warn(f"refuses {what}", error),
-        )
-
-    def _let_go(self, child: TrackedRun) -> None:
+        try:
+            child.bring_up_to_date(
+                runs,
+                self._parent_id,
+                self._parent.data,
+                wanted=wanted,
+                tags=tags,
+                refused=lambda what, error: self._warn(f"refuses {what}", error),
+                found=found,
+            )
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            child.refused = True
+            self._warn(f"refuses the run {child.name!r}", error)
         with self._changes:
             if child.is_done and not child.refused:
                 del self._children[child.spec.signature]
