@@ -42,7 +42,8 @@ def constraints() -> dict[str, Version]:
 def test_imported_libraries_are_listed() -> None:
     """What the package imports is in pyproject.toml itself, not only brought along by something that is."""
     listed = {canonicalize_name(Requirement(entry).name) for entry in project()["dependencies"]}
-    listed |= {canonicalize_name(Requirement(entry).name) for entry in project()["optional-dependencies"]["npu"]}
+    for extra in ("npu", "cluster"):
+        listed |= {canonicalize_name(Requirement(entry).name) for entry in project()["optional-dependencies"][extra]}
     distributions = packages_distributions()
     for library in OWNERS:
         names = {canonicalize_name(name) for name in distributions.get(library, [library])}

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from workspace.execution import Ended, Executor
 
-PATIENCE = 30.0  # seconds; an upper bound for a busy machine, not an expectation
+PATIENCE = 120.0  # seconds; an upper bound for a busy machine, not an expectation
 
 
 class MakeExecutor(Protocol):
