@@ -56,7 +56,8 @@ def test(
 ) -> None:
     """Evaluate CHECKPOINT: model.pth of a run, or a checkpoint of MMDetection.
 
-    Nothing that the file brings along is run. AP is in points.
+    Nothing that the file brings along is run. No configuration is taken from outside, since one is code: the model is
+    one of the verified ones. AP is in points.
     """
     with reporting_errors():
         if out is not None and not out.resolve().parent.is_dir():
