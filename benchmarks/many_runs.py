@@ -20,7 +20,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -45,7 +45,8 @@ def started(call: list[str]) -> Iterator[psutil.Popen]:
         if process.poll() is None:
             family = [*process.children(recursive=True), process]
             for member in family:
-                member.kill()
+                with suppress(psutil.NoSuchProcess):  # workers end when the orchestrator does
+                    member.kill()
             psutil.wait_procs(family)
 
 
