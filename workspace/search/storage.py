@@ -1,6 +1,7 @@
 """Optuna's relational storage: where it lies, and its failures in one line."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
 _BUSY_SECONDS = 60  # how long a write waits for a reader, such as the dashboard, to let go of an SQLite file
+
+_TABLES_SECONDS = 2.0  # how long another process takes to make all tables, generously
 
 
 def default_url(work_dir: Path) -> str:
@@ -31,13 +34,18 @@ def study_file(work_dir: Path) -> Path:
 def open_storage(url: str) -> "RDBStorage":
     """Opens the storage and makes its tables if need be; UserError where that fails."""
     from optuna.storages import RDBStorage
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
 
     is_file = url.startswith("sqlite")
     # A server may have been restarted since the last trial: a connection is tried before it is used.
     options = {"connect_args": {"timeout": _BUSY_SECONDS}} if is_file else {"pool_pre_ping": True}
     with storage_errors(url):
         try:
-            return RDBStorage(url, engine_kwargs=options)
+            try:
+                return RDBStorage(url, engine_kwargs=options)
+            except (ProgrammingError, IntegrityError):  # another process made the tables of a new database just then
+                time.sleep(_TABLES_SECONDS)
+                return RDBStorage(url, engine_kwargs=options)
         except ImportError as error:
             raise UserError(f"study storage {redact(url)}: its database driver is missing: {error}") from error
         except ValueError as error:  # of a port that is no number
