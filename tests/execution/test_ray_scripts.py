@@ -27,9 +27,9 @@ SCRIPT = """
     executor.start("a", targets.announce_and_sleep, (folder / "a",), folder / "log")
     while not (folder / "a").exists():
         executor.wait(0.05)
-    (folder / "ready").touch()
     for _ in range(2):
         try:
+            (folder / "ready").touch()
             executor.wait()
         except KeyboardInterrupt:
             (folder / "interrupted").touch()
