@@ -15,6 +15,7 @@ import torch
 from workspace import devices
 from workspace.errors import UserError
 from workspace.precision import LossScale, Precision
+from workspace.precision.audit import measured_fp32
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,11 +97,11 @@ def test_hf32_is_a_switch_that_is_put_back(device: devices.Device) -> None:
         pytest.skip(f"{device.kind} has no switch for HF32")
     device.use_strict_fp32()
     with switch:
-        assert device.fp32_mode() == "hf32"
+        assert device.fp32_mode() == measured_fp32(device.torch_name(0)) == "hf32"
         with device.hf32():
             pass
         assert device.fp32_mode() == "hf32"
-    assert device.fp32_mode() == "fp32"
+    assert device.fp32_mode() == measured_fp32(device.torch_name(0)) == "fp32"
 
 
 def test_strict_fp32_is_strict(device: devices.Device) -> None:
@@ -111,6 +112,7 @@ def test_strict_fp32_is_strict(device: devices.Device) -> None:
         if device.fp32_mode() == "fp16":
             pytest.skip("this hardware has no FP32")
         assert device.facts()["fp32"] == device.fp32_mode() == "fp32"
+        assert measured_fp32(device.torch_name(0)) == "fp32"
         ones = torch.eye(16, device=device.torch_name(0))
         fine = ones * (1 + 2.0**-20)
         assert (fine @ ones).diagonal().sub(1).tolist() == [2.0**-20] * 16

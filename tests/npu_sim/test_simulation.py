@@ -94,7 +94,8 @@ def test_devices_are_those_that_are_visible(run_on: RunOn) -> None:
     assert torch.npu.device_count() == 8
     assert run_on("Ascend910B3", count, NPU_SIM_DEVICES="4").stdout.split()[-1] == "4"
     # The runtime reads the list up to the first device that is not there.
-    assert run_on("Ascend910B3", count, ASCEND_RT_VISIBLE_DEVICES="2,0,9,1").stdout.split()[-1] == "2"
+    assert run_on("Ascend910B3", count, ASCEND_RT_VISIBLE_DEVICES="0,2,9,3").stdout.split()[-1] == "2"
+    assert run_on("Ascend910B3", count, ASCEND_RT_VISIBLE_DEVICES="2,0").stdout.split()[-1] == "0"
     with pytest.raises(RuntimeError, match="device 8 of 8"):
         torch.ones(1, device="npu:8")
 

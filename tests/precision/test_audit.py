@@ -1,14 +1,17 @@
 """The audit: what a step's layers really computed in, and where that contradicts the precision asked for."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 from workspace.precision import FP32, LossScale, Precision
+from workspace.precision import audit as audit_module
 from workspace.precision.arithmetic import arithmetic
-from workspace.precision.audit import ArithmeticRecorder, Audit, contradictions
+from workspace.precision.audit import ArithmeticRecorder, Audit, contradictions, measured_fp32
 from workspace.precision.islands import make_islands
 
 FP16 = Precision(name="fp16", loss_scale=LossScale())
@@ -51,6 +54,10 @@ def observe(net: nn.Module, pictures: Tensor, precision: Precision, islands: tup
     return {
         **recorder.stop(),
         "device": {"kind": "cpu", "fp32": "fp32"},
+        "measured_fp32": {
+            "training": None if precision.is_mixed else precision.name,
+            "evaluation": measured_fp32("cpu"),
+        },
         "scaler": None if performed.scaler is None else SCALER,
     }
 
@@ -104,6 +111,10 @@ def test_watching_changes_nothing_and_leaves_nothing(net: Net, pictures: Tensor)
     assert recorder.stop() == counts
 
 
+def tried(training: str | None, evaluation: str) -> Audit:
+    return {"measured_fp32": {"training": training, "evaluation": evaluation}}
+
+
 def agreeing(precision: Precision) -> Audit:
     computed = {"fp32": "float32", "hf32": "float32", "fp16": "float16", "bf16": "bfloat16"}[precision.name]
     return {
@@ -113,6 +124,7 @@ def agreeing(precision: Precision) -> Audit:
         "parameters": {"float32": 8},
         "autocast": [computed] if precision.is_mixed else ["off"],
         "device": {"kind": "cpu", "fp32": "fp32"},
+        "measured_fp32": {"training": None if precision.is_mixed else precision.name, "evaluation": "fp32"},
         "scaler": SCALER if precision.loss_scale else None,
     }
 
@@ -136,6 +148,10 @@ def test_agreement_is_an_empty_list(precision: Precision) -> None:
         (HF32, {"fp32_modes": {"fp32": 4}}, "layers of HF32 were computed in fp32 (4)"),
         (FP16, {"fp32_modes": {"tf32": 2}}, "layers of FP32 were computed in tf32 (2)"),
         (FP32, {"device": {"kind": "cpu", "fp32": "tf32"}}, "outside of the training step the device computes FP32 in"),
+        (FP32, tried("hf32", "fp32"), "a convolution of FP32 was tried and came out in hf32"),
+        (HF32, tried("fp32", "fp32"), "a convolution of HF32 was tried and came out in fp32"),
+        (FP32, tried("fp32", "hf32"), "outside of the training step the device computes FP32 in hf32"),
+        (FP16, tried(None, "tf32"), "outside of the training step the device computes FP32 in tf32"),
         (FP16, {"scaler": None}, "gradient scaler: none"),
         (FP32, {"scaler": SCALER}, f"gradient scaler: {SCALER}"),
         (BF16, {"scaler": SCALER}, f"gradient scaler: {SCALER}"),
@@ -151,7 +167,7 @@ def test_hardware_without_fp32_is_no_contradiction_where_none_was_asked_for() ->
     """A 910A's evaluation has no other arithmetic to choose; an island on it has a layer that says so."""
     saturating = Precision(name="fp16", loss_scale=LossScale(), overflow="saturate")
     first = {"kind": "npu", "fp32": "fp16", "overflow": "saturate"}
-    plain = {**agreeing(saturating), "island_outputs": {}, "fp32_modes": {}, "device": first}
+    plain = {**agreeing(saturating), **tried(None, "fp16"), "island_outputs": {}, "fp32_modes": {}, "device": first}
     assert contradictions(plain, saturating) == []
     assert contradictions({**plain, "fp32_modes": {"fp16": 2}}, saturating) != []
 
@@ -170,3 +186,28 @@ def test_an_accelerator_s_overflow_mode_is_checked() -> None:
 def test_contradictions_add_up() -> None:
     audit = {**agreeing(FP32), "autocast": ["float16"], "layer_outputs": {"float16": 4}, "scaler": SCALER}
     assert len(contradictions(audit, FP32)) == 3
+
+
+def test_what_fp32_comes_out_in_is_tried() -> None:
+    """On the CPU's models; in FP16 what is tried is FP32, autocast or not."""
+    assert measured_fp32("cpu") == "fp32"
+    with arithmetic(HF32, "cpu").forward():
+        assert measured_fp32("cpu") == "hf32"
+    with arithmetic(FP16, "cpu").forward():
+        assert measured_fp32("cpu") == "fp32"
+    assert measured_fp32("cpu") == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("mode", "narrow"),
+    [
+        ("tf32", lambda x: (x.view(torch.int32) & ~0x1FFF).view(torch.float32)),
+        ("fp16", lambda x: x.half().float()),
+        ("bf16", lambda x: x.bfloat16().float()),
+    ],
+)
+def test_narrower_types_are_told_apart(
+    mode: str, narrow: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_module.F, "conv2d", lambda x, w: conv2d(narrow(x), narrow(w)))
+    assert measured_fp32("cpu") == mode

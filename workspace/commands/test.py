@@ -87,6 +87,10 @@ def test(
             devices=(chosen.torch_name(0),),
             loader_workers=0 if chosen.kind == "cpu" else _LOADERS,
         )
+        if precision == "fp32" and chosen.fp32_mode() == "fp16":
+            raise UserError(
+                "this device has no FP32 matrix unit: evaluate with --precision fp16, as its runs do, or elsewhere"
+            )
         arithmetic = (
             Precision(name="fp16", loss_scale=LossScale(), overflow=chosen.overflow)
             if precision == "fp16"

@@ -22,8 +22,8 @@ from workspace.errors import UserError
 RANK_TABLE = "RANK_TABLE_FILE"
 
 DEFAULTS = {
-    # Sums over processes that come out the same every time, so that a seed gives one result: an A2's do not by default.
-    # HCCL says that it takes time; a 910A does not know it.
+    # Sums over processes that come out the same every time: an A2's do not by default. HCCL says that it takes time; a
+    # 910A does not know it.
     "HCCL_DETERMINISTIC": "true",
     # Seconds that the first sum waits for a process that still imports and builds; torch_npu advises 300 and more.
     # HCCL's own 120 are soon over on cold disks. A process that died is found by the elastic agent long before.

@@ -82,8 +82,11 @@ class Device(ABC):
         return torch.amp.GradScaler(self.kind, init_scale=loss_scale.init, growth_interval=loss_scale.growth_interval)
 
     def overflow_flag(self) -> bool | None:
-        """Whether anything overflowed since torch's scaler last cleared the flag; ``None`` where there is no flag."""
+        """Whether anything overflowed since the flag was last cleared; ``None`` where there is no flag."""
         return None
+
+    def clear_overflow_flag(self) -> None:  # noqa: B027  most devices have none
+        """Takes that flag back, where there is one."""
 
     def monitor(self, torch_names: Sequence[str]) -> Monitor | None:
         """Reads these devices, from any thread, and in a process that does not use them too; ``None``: nothing can."""

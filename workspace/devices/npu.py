@@ -1,4 +1,4 @@
-"""Ascend NPUs through torch_npu, which is imported here and nowhere else.
+"""Ascend NPUs through torch_npu, which of this project's modules is imported here alone, and here first.
 
 Sources: ``npu_config.py`` (``torch.npu.conv.allow_hf32`` is True unless set, ``torch.npu.matmul.allow_hf32`` False),
 ``amp/grad_scaler.py`` and ``utils.py`` in ``torch_npu/npu`` of torch_npu 2.13 (github.com/Ascend/pytorch).
@@ -10,7 +10,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,10 @@ from workspace.precision.policy import Overflow
 
 if TYPE_CHECKING:
     from torch.amp import GradScaler
+
+
+_complaints: list[str] = []
+"""Why torch_npu did not load in this process."""
 
 
 class Npu(Device):
@@ -54,7 +58,13 @@ class Npu(Device):
 
     def select(self, torch_name: str) -> None:
         check_visible(torch_name, self.count())
-        self._torch_npu().npu.set_device(torch_name)
+        npu = self._torch_npu().npu
+        try:
+            npu.set_device(torch_name)
+        except RuntimeError as error:
+            raise UserError(f"device {torch_name}: it cannot be used ({_first_line(error)})") from None
+        # MMEngine takes any NPUJITCompile in the environment for a wish to compile operators as they come.
+        npu.set_compile_mode(jit_compile=False)
 
     def synchronize(self) -> None:
         self._torch_npu().npu.synchronize()
@@ -95,13 +105,16 @@ class Npu(Device):
             )
 
     def prepare(self, precision: Precision) -> None:
-        """Chooses the overflow mode, which torch_npu reads from the environment when the driver comes up.
+        """Chooses the overflow mode, which torch_npu reads from the environment before the device is first used.
 
-        Without the second variable an A2 or A3 refuses to saturate; a 910A and a 950 heed neither.
+        Without the second variable an A2 or A3 refuses to saturate; a 910A and a 950 heed neither. torch_npu is loaded
+        here, before MMEngine does it: that would swallow the reason where it does not load.
         """
         saturate = precision.overflow == "saturate"
         os.environ["INF_NAN_MODE_ENABLE"] = "0" if saturate else "1"
         os.environ["INF_NAN_MODE_FORCE_DISABLE"] = "1" if saturate else "0"
+        with suppress(UserError):  # `check` tells it
+            self._torch_npu()
 
     def use_strict_fp32(self) -> None:
         npu = self._torch_npu().npu
@@ -134,9 +147,14 @@ class Npu(Device):
         return scaler
 
     def overflow_flag(self) -> bool | None:
-        """The status register of the hardware in saturation mode; torch_npu's scaler clears it in ``scale``."""
+        """The status register of the hardware in saturation mode; torch_npu's scaler clears it in ``scale`` too."""
         utils = self._torch_npu().npu.utils
         return None if utils.is_support_inf_nan() else bool(utils.get_npu_overflow_flag())
+
+    def clear_overflow_flag(self) -> None:
+        utils = self._torch_npu().npu.utils
+        if not utils.is_support_inf_nan():
+            utils.clear_npu_overflow_flag()
 
     def monitor(self, torch_names: Sequence[str]) -> Monitor:
         """npu-smi's readings and, of a process that uses the devices, the most memory that its tensors have held."""
@@ -168,6 +186,7 @@ class Npu(Device):
             "fp32": self.fp32_mode(),
             "overflow": "inf_nan" if npu.utils.is_support_inf_nan() else "saturate",
             "torch_npu": torch_npu.__version__,
+            "jit_compile": not npu.is_jit_compile_false(),
             "hccl_deterministic": os.environ.get("HCCL_DETERMINISTIC"),
             "cann": npu.utils.get_cann_version(),
         }
@@ -178,10 +197,13 @@ class Npu(Device):
             raise UserError(
                 "device npu: torch_npu is not installed; run `pip install -e .[npu]` on a machine with CANN"
             )
+        if _complaints:  # a second attempt would stumble over what the first one left
+            raise UserError(_complaints[0])
         try:
             return importlib.import_module("torch_npu")
         except Exception as error:  # torch_npu raises that very class for an environment that it does not like
-            raise UserError(f"device npu: torch_npu does not load ({_first_line(error)}); {_cure(error)}") from None
+            _complaints.append(f"device npu: torch_npu does not load ({_first_line(error)}); {_cure(error)}")
+            raise UserError(_complaints[0]) from None
 
 
 def _first_line(error: Exception) -> str:
@@ -199,6 +221,8 @@ def _cure(error: Exception) -> str:
         return "install CANN and `source set_env.sh` of its toolkit"
     if not Path(home).is_dir():
         return f"ASCEND_HOME_PATH is {home}, and no such folder is there: `source set_env.sh` of the installed toolkit"
+    if "ASCEND_OPP_PATH" in str(error):
+        return f"`source set_env.sh` of the CANN in {home}, and install its operators for this chip"
     if "cannot open shared object file" in str(error):
         return f"libraries of the CANN in {home} are missing, or not on LD_LIBRARY_PATH: `source set_env.sh` of it"
     return f"the CANN in {home} does not fit: see the table of versions in docs/npu.md, and `source set_env.sh` anew"

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import torch
 
 
+_SWITCHED_ON = "no FP32 arm can be trained here: see which variable or library switches TF32, HF32 or BF16 on"
 _PRECISIONS = {
     "fp32": FP32,
     "hf32": Precision(name="hf32"),
@@ -34,23 +35,25 @@ def _is_possible(device: Device, precision: Precision) -> bool:
 
 
 def strict_fp32(device: Device) -> Answer:
-    """Products of 1 + 2^-20 with 1 on the device: HF32, TF32, BF16 and FP16 would round them to 1.
+    """A convolution and a matrix product of 1 + 2^-20 with 1: HF32, TF32, BF16 and FP16 would round it to 1.
 
     Raises:
         UserError: the hardware has no FP32.
     """
     import torch  # here, for a torch that does not load must not hide what is said without it
 
+    from workspace.precision.audit import measured_fp32
+
     device.require(FP32)
     device.use_strict_fp32()
+    convolved_in = measured_fp32(device.torch_name(0))
+    if convolved_in != "fp32":
+        return error(f"convolutions of FP32 come out in {convolved_in}", _SWITCHED_ON)
     ones = torch.eye(16)
     product = _product(device, ones * (1 + 2.0**-20), ones)
     if torch.equal(product, ones * (1 + 2.0**-20)):
         return ok("strict")
-    return error(
-        f"a product of 1 + 2^-20 and 1 comes out as 1 + {product[0, 0].item() - 1:.1e}",
-        "no FP32 arm can be trained here: see which variable or library switches TF32, HF32 or BF16 on",
-    )
+    return error(f"a product of 1 + 2^-20 and 1 comes out as 1 + {product[0, 0].item() - 1:.1e}", _SWITCHED_ON)
 
 
 def half(device: Device) -> Answer:

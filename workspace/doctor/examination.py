@@ -49,7 +49,7 @@ def examine_group(group: str, request: Request, timeout: float) -> Iterator[Chec
         pass_fds=(writing,),
         start_new_session=True,  # so that what it starts ends with it
         # With torch_npu installed, `import torch` imports it too, and fails with it where CANN is missing.
-        env={**os.environ, "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"},
+        env=_environment(),
         text=True,
         errors="replace",
     )
@@ -107,3 +107,8 @@ def _ending(code: int) -> str:
 def _presentable(text: str) -> str:
     """The text as one line that may be pasted anywhere."""
     return redact(" ".join(text.split()))
+
+
+def _environment() -> dict[str, str]:
+    """Without what runs set for themselves, and torch_npu may refuse as it stands in a shell."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("INF_NAN_MODE_")}

@@ -17,7 +17,10 @@ _ARCHITECTURES = ("x86_64", "aarch64")
 _PREFIXES = ("ASCEND_", "HCCL_", "INF_NAN_", "ACL_", "PYTORCH_", "CUDA_", "NCCL_", "OMP_", "TASK_QUEUE_")
 _VARIABLES = (
     "RANK_TABLE_FILE",
+    "LD_LIBRARY_PATH",
     "LD_PRELOAD",
+    "NPUJITCompile",
+    "TORCH_ACL_INIT_CONFIG_PATH",
     "TMPDIR",
     "MAX_JOBS",
     "FORCE_NPU",

@@ -154,6 +154,8 @@ class Autocast(Arithmetic):
     @contextmanager
     def forward(self) -> Iterator[None]:
         kind = self._device.kind
+        if self.scaler is not None:
+            self._device.clear_overflow_flag()  # an evaluation, or the update of the weights, may have raised it
         with ExitStack() as stack:
             if kind == "cuda" and self._precision.autocast == "npu":
                 stack.enter_context(cuda_as_on_npu())
@@ -161,15 +163,17 @@ class Autocast(Arithmetic):
             yield
         if self.scaler is not None:
             self._flag = self._device.overflow_flag()  # now: the scaler clears it before the backward pass
+            if self._flag is not None:
+                self._flag = _over_processes(int(self._flag), kind) > 0
 
     def forward_overflowed(self, loss: torch.Tensor) -> bool:
         return super().forward_overflowed(loss) if self._flag is None else self._flag
 
 
-def _over_processes(count: int) -> int:
+def _over_processes(count: int, device_type: str = "cpu") -> int:
     """The sum over the processes of a run: all of them skip a step, or none."""
     if not dist.is_initialized():
         return count
-    total = torch.tensor(count)
+    total = torch.tensor(count, dtype=torch.int32, device=device_type)
     dist.all_reduce(total)
     return int(total)

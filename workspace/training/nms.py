@@ -31,13 +31,15 @@ def suppress_where_possible(device: str) -> str:
 
 
 def has_nms(device: str) -> bool:
-    """Whether mmcv's compiled NMS takes tensors of that torch device."""
-    box = torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=device)
+    """Whether mmcv's compiled NMS works on that torch device: of three boxes it keeps the two that it should."""
+    boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 9.0], [20.0, 20.0, 30.0, 30.0]], device=device)
+    scores = torch.tensor([0.9, 0.8, 0.7], device=device)
     try:
-        batched_nms(box, box.new_ones(1), box.new_zeros(1), dict(type="nms", iou_threshold=0.5))
+        _, kept = batched_nms(boxes, scores, torch.zeros_like(scores), dict(type="nms", iou_threshold=0.5))
+        indices: list[int] = kept.tolist()  # waits for what an NPU was told to do
     except (RuntimeError, NotImplementedError):  # no kernel is registered, or not for this type of tensor
         return False
-    return True
+    return indices == [0, 2]
 
 
 def _on_cpu(

@@ -1,5 +1,6 @@
 """MMEngine's optimizer wrapper for every precision on every device, with its step observed."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,9 +28,9 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
     the other without a word. This one does what its precision says, on the CPU too.
 
     Attributes:
-        step_metrics: of the last step: ``train/grad_norm`` (L2, unscaled, before clipping) and, in FP16,
-            ``precision/loss_scale``, ``precision/skipped_steps`` and ``precision/forward_overflows`` (steps so far
-            whose backward pass overflowed, and whose forward pass did) and, every `UNDERFLOW_INTERVAL` steps,
+        step_metrics: of the last step: ``train/grad_norm`` (L2, unscaled, before clipping; inf if skipped) and, in
+            FP16, ``precision/loss_scale``, ``precision/skipped_steps`` and ``precision/forward_overflows`` (steps so
+            far whose backward pass overflowed, and whose forward pass did) and, every `UNDERFLOW_INTERVAL` steps,
             ``precision/underflow_share`` and ``precision/subnormal_share``: the shares of entries of the scaled
             parameter gradients below FP16's smallest positive and smallest normal number. Where FP16 saturates,
             ``precision/forward_clamped`` and ``precision/backward_clamped``: elements that did not fit.
@@ -97,7 +98,8 @@ class PrecisionOptimWrapper(OptimWrapper):  # type: ignore[misc]
             self.forward_overflows += self._forward_overflowed
             self._forward_overflowed = False
             self.step_metrics["precision/forward_overflows"] = self.forward_overflows
-        self.step_metrics["train/grad_norm"] = float(norm)
+        # What a skipped step's gradients were scaled by differs between devices.
+        self.step_metrics["train/grad_norm"] = float(norm) if scaler is None or self._stepped else math.inf
         self._steps_seen += 1
 
     def state_dict(self) -> dict[str, Any]:

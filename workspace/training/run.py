@@ -18,7 +18,7 @@ from workspace.detectors import detector, mmdet_version
 from workspace.errors import UserError
 from workspace.files import write_json
 from workspace.journal import JournalWriter, device_seconds
-from workspace.precision.audit import ArithmeticRecorder, Audit, contradictions
+from workspace.precision.audit import ArithmeticRecorder, Audit, contradictions, measured_fp32
 from workspace.precision.islands import make_islands
 from workspace.spec import AUDIT, CONFIG, RESULT, SPEC
 from workspace.training import data, metric, modules, optim_wrapper  # noqa: F401  registers what configurations name
@@ -174,12 +174,19 @@ class AuditHook(Hook):  # type: ignore[misc]
     def after_train_iter(self, runner: RunRunner, *_: Any, **__: Any) -> None:
         if self._recorder is None:
             return
-        scaler = runner.optim_wrapper.arithmetic.scaler
+        arithmetic = runner.optim_wrapper.arithmetic
+        scaler = arithmetic.scaler
+        place = self._task.devices[0]
+        trained_in = None
+        if not self._task.spec.precision.is_mixed:
+            with arithmetic.forward():
+                trained_in = measured_fp32(place)
         self.observed = {
             **self._recorder.stop(),
             "optim_wrapper": type(runner.optim_wrapper).__name__,
             "scaler": None if scaler is None else f"{type(scaler).__module__}.{type(scaler).__qualname__}",
             "device": devices.device(self._task.spec.device).facts(),
+            "measured_fp32": {"training": trained_in, "evaluation": measured_fp32(place)},
             "nms": self._nms,
             "precision": self._task.spec.to_json()["precision"],
         }

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from workspace import devices
 from workspace.datasets import Split
 from workspace.spec import DeviceKind, RunSpec
 
@@ -41,13 +42,14 @@ class Task:
 def preload(kind: DeviceKind) -> tuple[str, ...]:
     """Modules that the process which a run's processes are forked from imports once, for all of them.
 
-    None for an NPU: MMEngine's import touches the device, which a fork must not inherit.
+    None for an NPU: MMEngine's import loads torch_npu and counts its devices, which a fork had better not inherit.
     """
     return () if kind == "npu" else ("workspace.training.run",)
 
 
 def train(task: Task) -> None:
     """Trains and evaluates the task's run; see `workspace.training.run.train`."""
+    devices.device(task.spec.device).prepare(task.spec.precision)  # before MMEngine looks for devices itself
     from workspace.training import run
 
     run.train(task)

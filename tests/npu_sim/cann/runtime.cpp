@@ -25,12 +25,17 @@ uint32_t visible(uint32_t present) {
   std::istringstream ids(listed);
   std::string id;
   uint32_t count = 0;
+  long before = -1;
   while (std::getline(ids, id, ',')) {
     char* end = nullptr;
     const long number = std::strtol(id.c_str(), &end, 10);
     if (id.empty() || *end != '\0' || number < 0 || number >= static_cast<long>(present)) {
       break;
     }
+    if (number <= before) {
+      return 0;  // the runtime wants them to ascend
+    }
+    before = number;
     ++count;
   }
   return count;
