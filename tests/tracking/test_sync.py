@@ -176,6 +176,17 @@ def test_a_file_that_is_gone_is_named_and_the_rest_is_shipped(other: str, work_d
     assert parents(other)[0].data.metrics["gap"] == 0.25
 
 
+def test_a_record_cannot_name_files_elsewhere(other: str, work_dir: Path, tmp_path: Path, make_run: MakeRun) -> None:
+    """A work folder may be another's: its record must not have files of this machine uploaded."""
+    play(other, work_dir, make_run)
+    figure = work_dir / "experiments" / EXPERIMENT / "figure.png"
+    private = tmp_path / "private.key"
+    figure.rename(private)
+    figure.symlink_to(private)
+    (line,) = sync(work_dir, other, EXPERIMENT).refused
+    assert "figure.png: not in the work folder" in line
+
+
 def test_a_start_that_changes_nothing_adds_two_lines_to_the_record(uri: str, work_dir: Path, make_run: MakeRun) -> None:
     run = make_run()
     run.train(1, 10)
