@@ -5,8 +5,8 @@
 Plays so many made-up runs (real worker processes, journals and MLflow; no training) from nothing, each number in a
 process of its own, and prints the process's peak memory. MLflow takes longer for a run than such a run does, so the
 play ends when the last run has, and what the store lacks by then is copied into it row by row from a run that it has.
-In the largest folder it then times ``--plan`` of the finished comparison and of a new sweep, the start of that sweep
-until its first run begins, the comparison again with one run missing, and ``python -m workspace export``.
+In the largest folder it then times ``--plan`` of the finished comparison and of a new sweep, the comparison again with
+one run missing, the start of the sweep until its first run begins, and ``python -m workspace export``.
 """
 
 import argparse
@@ -153,12 +153,12 @@ def measure(work: Path, runs: int) -> None:
     export = [sys.executable, "-m", "workspace", "export", NAME, "--work-dir", str(work), "--out", str(work / "tables")]
     print(f"--plan of the finished comparison: {timed(command(work, '--seeds', str(runs // ARMS), '--plan')):.1f} s")
     print(f"--plan of a new sweep: {timed(command(work, '--plan', sweep=True)):.1f} s")
-    print(f"from the start of that sweep to its first run: {until_first_run(work):.1f} s")
-    print(f"export: {timed(export):.1f} s", flush=True)
     there, end, peak = again(work, runs)
     print(
         f"the comparison with one run missing: {there:.1f} s until that was there, {end:.1f} s in all, {peak:.0f} MiB"
     )
+    print(f"from the start of that sweep to its first run: {until_first_run(work):.1f} s")
+    print(f"export: {timed(export):.1f} s", flush=True)
 
 
 def main() -> None:
