@@ -18,6 +18,7 @@ npu = SimpleNamespace(
     is_initialized=lambda: initialized,
     max_memory_allocated=lambda device: (device + 1) * 10**9,
     set_device=current.append,
+    set_compile_mode=lambda jit_compile: None,
 )
 """
 
