@@ -189,20 +189,33 @@ RESOLVE = """
 
 
 @pytest.mark.parametrize(
-    ("failure", "reason"),
+    ("failure", "reason", "cure"),
     [
-        ("ImportError('libhccl.so: cannot open shared object file\\nand more')", "libhccl.so: cannot open shared"),
-        ("RuntimeError('driver version mismatch')", "driver version mismatch"),
-        ("OSError()", "OSError"),
-        ("Exception('ASCEND_OPP_PATH environment variable is not set')", "ASCEND_OPP_PATH environment variable"),
+        (
+            "ImportError('libhccl.so: cannot open shared object file\\nand more')",
+            "libhccl.so: cannot open shared",
+            "CANN is not installed, or not on LD_LIBRARY_PATH: `source ",
+        ),
+        ("RuntimeError('driver version mismatch')", "driver version mismatch", "install CANN and `source set_env.sh`"),
+        ("OSError()", "OSError", "install CANN and `source set_env.sh` of its toolkit"),
+        (
+            "Exception('ASCEND_OPP_PATH environment variable is not set')",
+            "ASCEND_OPP_PATH environment variable",
+            "install the operators for this chip",
+        ),
+        (
+            "RuntimeError('Two accelerators cannot be used at the same time')",
+            "Two accelerators cannot be used",
+            "exchange torch for its CPU build",
+        ),
     ],
 )
-def test_a_broken_torch_npu_is_one_line_and_never_the_cpu(failure: str, reason: str, tmp_path: Path) -> None:
+def test_a_broken_torch_npu_is_one_line_and_never_the_cpu(failure: str, reason: str, cure: str, tmp_path: Path) -> None:
     said = with_torch_npu(tmp_path, f"raise {failure}", RESOLVE).splitlines()
     assert len(said) == 2
     assert said[0] == said[1]
     assert said[0].startswith(f"device npu: torch_npu does not load ({reason}")
-    assert said[0].endswith("install CANN and `source set_env.sh` of its toolkit")
+    assert f"; {cure}" in said[0]
 
 
 @pytest.mark.parametrize(
@@ -213,8 +226,9 @@ def test_a_broken_torch_npu_is_one_line_and_never_the_cpu(failure: str, reason: 
             "gone",
             "ASCEND_HOME_PATH is {home}, and no such folder is there",
         ),
-        ("libhccl.so: cannot open shared object file", ".", "{home} are missing, or not on LD_LIBRARY_PATH"),
-        ("undefined symbol: aclrtFoo", ".", "the CANN in {home} does not fit"),
+        ("libhccl.so: cannot open shared object file", ".", "; CANN is not installed, or not on LD_LIBRARY_PATH"),
+        ("undefined symbol: aclrtFoo", ".", "; libraries of different versions"),
+        ("something else", ".", "; the CANN in {home} does not fit"),
     ],
 )
 def test_what_is_wrong_with_the_home_of_cann_is_said(failure: str, home: str, cure: str, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from broken_installations import write_package
 
+from workspace.devices.failures import known_cure
 from workspace.doctor import Check, Request
 from workspace.doctor.examination import examine_group
-from workspace.doctor.failures import known_cure
 
 ROOT = Path(__file__).parents[2]
 NPU = Request(device="npu")

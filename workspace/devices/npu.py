@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from workspace.devices import npu_smi
+from workspace.devices.failures import known_cure
 from workspace.devices.families import Family, family
 from workspace.devices.interface import Device, FP32Mode, Monitor
 from workspace.devices.visible import VARIABLE, check_visible, device_nodes, visible_devices
@@ -212,17 +213,11 @@ def _first_line(error: Exception) -> str:
 
 def _cure(error: Exception) -> str:
     """What to do about an installation that does not load."""
-    import torch
-
     home = os.environ.get("ASCEND_HOME_PATH")
-    if torch.version.cuda is not None:
-        return f"it does not go with a CUDA build of torch ({torch.__version__}): install torch's CPU build beside it"
+    if home is not None and not Path(home).is_dir():
+        return f"ASCEND_HOME_PATH is {home}, and no such folder is there: `source set_env.sh` of the installed toolkit"
+    if known := known_cure(str(error)):
+        return known
     if home is None:
         return "install CANN and `source set_env.sh` of its toolkit"
-    if not Path(home).is_dir():
-        return f"ASCEND_HOME_PATH is {home}, and no such folder is there: `source set_env.sh` of the installed toolkit"
-    if "ASCEND_OPP_PATH" in str(error):
-        return f"`source set_env.sh` of the CANN in {home}, and install its operators for this chip"
-    if "cannot open shared object file" in str(error):
-        return f"libraries of the CANN in {home} are missing, or not on LD_LIBRARY_PATH: `source set_env.sh` of it"
     return f"the CANN in {home} does not fit: see the table of versions in docs/npu.md, and `source set_env.sh` anew"

@@ -12,10 +12,10 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
+from workspace.devices.failures import UNKNOWN_CURE, known_cure, telling_line
 from workspace.devices.npu_smi import parse_table
 from workspace.devices.visible import VARIABLE, device_nodes, visible_devices
 from workspace.doctor.check import Answer, Checks, Request, error, ok, warning
-from workspace.doctor.failures import UNKNOWN_CURE, known_cure, telling_line
 from workspace.doctor.host import in_container
 
 OLDEST_DRIVER = (25, 2)

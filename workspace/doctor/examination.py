@@ -13,8 +13,8 @@ import sys
 from collections.abc import Iterator
 
 from workspace.devices import DeviceName
+from workspace.devices.failures import UNKNOWN_CURE, known_cure, telling_line
 from workspace.doctor.check import Check, Request
-from workspace.doctor.failures import UNKNOWN_CURE, known_cure, telling_line
 from workspace.redaction import redact
 
 _ACCELERATORS: dict[DeviceName, tuple[str, ...]] = {

@@ -10,8 +10,8 @@ import os
 import sys
 from typing import TextIO
 
+from workspace.devices.failures import UNKNOWN_CURE, known_cure
 from workspace.doctor.check import Answer, Checks, Request, error
-from workspace.doctor.failures import UNKNOWN_CURE, known_cure
 from workspace.errors import UserError
 
 LONGEST = 500  # characters of a value or a cure: a line goes into a pipe in one piece
