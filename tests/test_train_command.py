@@ -53,6 +53,10 @@ def test_one_length_takes_the_place_of_the_other() -> None:
         ("loss_scale=dynamic", FP16),
         ("loss_scale=dynamic:1024", Precision(name="fp16", loss_scale=LossScale(init=1024.0))),
         ("fp32_islands=loss,head", Precision(name="fp16", loss_scale=LossScale(), fp32_islands=("head", "loss"))),
+        (
+            "fp32_islands=bbox_head:loss_by_feat,backbone.layer1",
+            Precision(name="fp16", loss_scale=LossScale(), fp32_islands=("backbone.layer1", "bbox_head:loss_by_feat")),
+        ),
         ("fp32_islands=none", FP16),
         ("overflow=saturate", Precision(name="fp16", loss_scale=LossScale(), overflow="saturate")),
     ],
@@ -94,6 +98,7 @@ def test_one_error_line_and_exit_code_2(tmp_path: Path) -> None:
         (("--precision", "fp32", "--devices", "3"), "cannot share"),
         (("--precision", "fp32", "--recipe", "9x9"), "8x2, 8x8"),
         (("--precision", "fp32", "--epochs", "2", "--set", "steps=5"), "give one"),
+        (("--precision", "fp16", "--set", "fp32_islands=nose"), "no FP32 island nose"),
     ):
         result = call(tmp_path, *options)
         assert result.exit_code == 2

@@ -87,6 +87,11 @@ def test_an_unknown_island_is_refused() -> None:
         plan().trial(0, {"fp32_islands": ("head", "nose")})
 
 
+def test_an_island_may_be_a_group_a_module_or_a_method() -> None:
+    names = ("backbone.layer1", "bbox_head", "bbox_head:loss_by_feat", "head")
+    assert plan().trial(0, {"fp32_islands": names}).spec.precision.fp32_islands == names
+
+
 @pytest.mark.parametrize("effort", [{"seeds": 0}, {"trials": -1}])
 def test_an_effort_of_nothing_is_refused(effort: dict[str, int]) -> None:
     with pytest.raises(UserError, match="at least 1 seed and 0 trials"):

@@ -119,6 +119,21 @@ def test_fp32_islands_produce_fp32(make_task: MakeTask) -> None:
     assert set(audit["layer_outputs"]) == {"float16"}
 
 
+def test_one_module_or_method_is_an_island_too(make_task: MakeTask) -> None:
+    members = ("bbox_head.conv_cls", "bbox_head:loss_by_feat")
+    task = make_task(precision=Precision(name="fp16", loss_scale=LossScale(), fp32_islands=members), epochs=1)
+    run.train(task)
+    audit = json.loads((task.folder / "audit.json").read_text())
+    assert audit["contradictions"] == []
+    assert audit["island_outputs"] == {"float32": 5}, "one convolution for each of five levels"
+
+
+def test_an_island_that_the_model_lacks_is_named(make_task: MakeTask) -> None:
+    task = make_task(precision=Precision(name="fp16", loss_scale=LossScale(), fp32_islands=("bbox_head.nose",)))
+    with pytest.raises(UserError, match=r"FP32 island 'bbox_head\.nose': FCOS has no such module or method"):
+        run.train(task)
+
+
 def test_a_loss_scale_beyond_fp16_skips_every_step(make_task: MakeTask) -> None:
     huge = Precision(name="fp16", loss_scale=LossScale(policy="static", init=2.0**60))
     task = make_task(precision=huge, epochs=1)

@@ -17,7 +17,8 @@ def apply_overrides(pairs: Sequence[str], recipe: Recipe, precision: Precision) 
 
     A recipe's values are numbers, words, lists with commas (``milestones=0.6,0.9``) or ``none``; giving its length as
     ``epochs`` takes the place of ``steps``, and the other way round. Of a precision, ``loss_scale`` is ``512``
-    (static), ``dynamic`` or ``dynamic:1024``, ``fp32_islands`` a list, ``overflow`` and ``autocast`` a word.
+    (static), ``dynamic`` or ``dynamic:1024``, ``fp32_islands`` a list (groups such as ``head``, modules such as
+    ``bbox_head.conv_cls``, methods as ``bbox_head:loss_by_feat``), ``overflow`` and ``autocast`` a word.
 
     Raises:
         UserError: no such key, or no such value of it.

@@ -3,8 +3,9 @@
 import hashlib
 import io
 import json
+import re
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -26,7 +27,7 @@ class Variant:
     """A detector at one scale.
 
     Attributes:
-        config: file name under ``configs/``; files that it builds on are ``bases``.
+        config: file name under ``configs/``, or an absolute path; files that it builds on are ``bases``.
         recipes: by name; the first is what an experiment uses when it names none.
         image_size: (width, height) in pixels for the embedded data; ``None`` for the config's own pipeline.
         picture_size: the same for pictures that a user brings. Pictures are stretched to it or fitted inside, as the
@@ -103,6 +104,24 @@ class Detector:
 
     def config_path(self, scale: Scale) -> Path:
         return CONFIGS / self.variant(scale).config
+
+    def island_members(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Members of the FP32 islands of those names: groups of `islands`, or members themselves.
+
+        Whether the model has a member that no group lists is told where the islands are made.
+
+        Raises:
+            UserError: a name is no group, and cannot be a member.
+        """
+        modules = {re.split("[.:]", member)[0] for members in self.islands.values() for member in members}
+        names = tuple(names)
+        unknown = {name for name in names if name not in {*self.islands, *modules} and not re.search("[.:]", name)}
+        if unknown:
+            raise UserError(
+                f"{self.name} has no FP32 island {', '.join(sorted(unknown))}: use {', '.join(self.islands)}, "
+                "or a module's dotted name or module:method"
+            )
+        return tuple(dict.fromkeys(member for name in names for member in self.islands.get(name, (name,))))
 
     def config_digest(self, scale: Scale) -> str:
         """Digest of what a run of this detector is made of.

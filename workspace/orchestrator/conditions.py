@@ -59,11 +59,7 @@ class Conditions:
             devices.device(self.device).require(precision)
         described = detector(name)
         variant = described.variant(self.scale)
-        unknown = set(precision.fp32_islands) - set(described.islands)
-        if unknown:
-            raise UserError(
-                f"{name} has no FP32 island {', '.join(sorted(unknown))}: use {', '.join(described.islands)}"
-            )
+        described.island_members(precision.fp32_islands)  # refuses names that are none
         if described.metric.startswith("coco/segm") and not self.dataset.has_masks:
             raise UserError(f"{name} learns masks, and not every object of {self.dataset.name} has one")
         if recipe.batch_size % self.devices:

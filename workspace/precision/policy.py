@@ -51,7 +51,8 @@ class Precision:
         overflow: what a value above 65504 becomes in FP16. ``inf_nan`` follows IEEE 754 (Ascend A2/A3, CUDA);
             ``saturate`` clamps to +-65504 and turns nan into 0, as the Ascend 910A does. An accelerator that cannot
             is refused, and the audit checks what it did.
-        fp32_islands: names of module groups of the detector that stay in FP32 (see ``Detector.islands``).
+        fp32_islands: what stays in FP32: module groups of the detector by name (see ``Detector.islands``), modules by
+            their dotted names, or methods as ``module:method``.
         autocast: whose list of FP16 and FP32 operators CUDA follows: ``npu`` leaves alone the overloads that
             torch_npu leaves alone (all ``upsample_*`` among them), ``torch`` is torch's own list. The CPU always
             follows the NPU's list, and an NPU its own.

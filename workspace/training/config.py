@@ -161,9 +161,8 @@ def _optim_wrapper(base: Mapping[str, Any], spec: RunSpec, device: str) -> dict[
 
 
 def island_members(spec: RunSpec) -> tuple[str, ...]:
-    """Members of the FP32 islands that the precision names, as `make_islands` takes them."""
-    groups = detector(spec.detector).islands
-    return tuple(member for name in spec.precision.fp32_islands for member in groups[name])
+    """Members of the FP32 islands that the precision names, groups or members, as `make_islands` takes them."""
+    return detector(spec.detector).island_members(spec.precision.fp32_islands)
 
 
 def _schedulers(recipe: Recipe, epochs: int) -> list[dict[str, Any]]:
