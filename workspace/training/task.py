@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from workspace import devices
 from workspace.datasets import Split
+from workspace.detectors import DETECTORS, Detector, detector, register
 from workspace.spec import DeviceKind, RunSpec
 
 Keep = Literal["last", "best", "all"]
@@ -37,6 +38,15 @@ class Task:
     loader_workers: int = 0
     weights: Path | None = None
     keep: Keep = "best"
+
+    def __getstate__(self) -> tuple[dict[str, Any], Detector]:
+        return dict(self.__dict__), detector(self.spec.detector)
+
+    def __setstate__(self, state: tuple[dict[str, Any], Detector]) -> None:
+        fields, described = state
+        self.__dict__.update(fields)
+        if described.name not in DETECTORS:  # registered in the process that hands the task out
+            register(described)
 
 
 def preload(kind: DeviceKind) -> tuple[str, ...]:
