@@ -2,10 +2,12 @@
 
 from workspace.gap.calibration import Rates, verdict_rates
 from workspace.gap.effect import Effect, measure_effect
+from workspace.gap.sequential import LOOKS, measure_sequentially, next_look
 from workspace.gap.verdict import Gap, Verdict, measure_gap
 from workspace.gap.words import effect_sentence, sentence
 
 __all__ = [
+    "LOOKS",
     "Effect",
     "Gap",
     "Rates",
@@ -13,6 +15,8 @@ __all__ = [
     "effect_sentence",
     "measure_effect",
     "measure_gap",
+    "measure_sequentially",
+    "next_look",
     "sentence",
     "verdict_rates",
 ]

@@ -47,9 +47,9 @@ class Contrast:
     df: Floats
     paired: Bools
 
-    def interval(self) -> tuple[Floats, Floats]:
-        """The two-sided 90 % t interval; each end is a one-sided 95 % bound."""
-        half = stdtrit(self.df, 1 - TAIL) * self.error
+    def interval(self, tail: float = TAIL) -> tuple[Floats, Floats]:
+        """The two-sided t interval, 90 % unless said otherwise; each end is a one-sided bound at level ``tail``."""
+        half = stdtrit(self.df, 1 - tail) * self.error
         return self.mean - half, self.mean + half
 
     def p_value(self, margin: float) -> Floats:

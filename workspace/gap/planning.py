@@ -6,21 +6,28 @@ from scipy.special import nctdtr, stdtrit
 
 from workspace.gap.contrast import NO_SPREAD, TAIL
 
+ErrorWith = Callable[[int], tuple[float, float]]
+"""Standard error, in AP points, and degrees of freedom of a study with that many further seeds an arm."""
+
+Further = Callable[[float, ErrorWith], int | None]
+"""Further seeds that decide, given the gap's distance from the margin in AP points; see :func:`further_seeds`."""
+
 POWER = 0.8
 _AS_GOOD_AS_NEVER = 100_000  # seeds an arm
 
 
-def power(distance: float, error: float, df: float) -> float:
+def power(distance: float, error: float, df: float, tail: float = TAIL) -> float:
     """Chance of a decided verdict when the true gap lies ``distance`` AP points from the margin, on either side.
 
-    The noncentral t distribution's upper tail beyond the central one's 95 % quantile; ``error`` is the standard error
-    of the difference of means, in AP points. The degrees of freedom are taken as known: below four seeds an arm, where
-    Welch's estimate of them varies most, the true chance is up to 6 points lower.
+    The noncentral t distribution's upper tail beyond the central one's quantile at ``1 - tail``, 95 % unless said
+    otherwise; ``error`` is the standard error of the difference of means, in AP points. The degrees of freedom are
+    taken as known: below four seeds an arm, where Welch's estimate of them varies most, the true chance is up to 6
+    points lower.
     """
-    return float(1 - nctdtr(df, distance / error, stdtrit(df, 1 - TAIL)))
+    return float(1 - nctdtr(df, distance / error, stdtrit(df, 1 - tail)))
 
 
-def further_seeds(distance: float, error_with: Callable[[int], tuple[float, float]]) -> int | None:
+def further_seeds(distance: float, error_with: ErrorWith) -> int | None:
     """The least number of further seeds an arm at which :func:`power` reaches 80 %.
 
     Args:

@@ -9,8 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workspace.errors import UserError
-from workspace.gap.contrast import BASELINE_TO_CANDIDATE, Contrast, Floats, contrast, correlation, welch_error
-from workspace.gap.planning import further_seeds
+from workspace.gap.contrast import (
+    BASELINE_TO_CANDIDATE,
+    TAIL,
+    Contrast,
+    Floats,
+    contrast,
+    correlation,
+    welch_error,
+)
+from workspace.gap.planning import Further, further_seeds
 
 Verdict = Literal["closed", "open", "undecided"]
 
@@ -37,6 +45,9 @@ class Gap:
         baseline_seeds: runs in the baseline's mean.
         candidate_seeds: runs in the candidate's mean.
         correlation: Pearson's, over the seeds that both arms ran; ``None`` below three, or for an arm without spread.
+        sequential: whether the interval allows for looks at fewer seeds and more, by
+            `workspace.gap.measure_sequentially`; ``p_value`` is then that of this look alone, and *closed* when it is
+            below the look's level.
     """
 
     mean: float
@@ -51,6 +62,7 @@ class Gap:
     baseline_seeds: int
     candidate_seeds: int
     correlation: float | None
+    sequential: bool = False
 
 
 def measure_gap(baseline: Mapping[int, float], candidate: Mapping[int, float], margin: float) -> Gap:
@@ -70,10 +82,18 @@ def measure_gap(baseline: Mapping[int, float], candidate: Mapping[int, float], m
     Raises:
         UserError: for a margin that is not above 0, an arm without runs, or an AP that is not within 0 to 100.
     """
-    if not (math.isfinite(margin) and margin > 0):
-        raise UserError(f"margin: {margin} is no loss in AP points above 0; give one, such as 0.2")
-    check_arm("baseline", baseline)
-    check_arm("candidate", candidate)
+    check_question(baseline, candidate, margin)
+    return measured(baseline, candidate, margin, TAIL, further_seeds)
+
+
+def measured(
+    baseline: Mapping[int, float], candidate: Mapping[int, float], margin: float, tail: float, further: Further
+) -> Gap:
+    """The gap of arms that have been checked, each end of its interval at level ``tail``.
+
+    Args:
+        further: the number of further seeds for an undecided one; called as `workspace.gap.planning.further_seeds`.
+    """
     same_seeds = baseline.keys() == candidate.keys()
     arms = values_of(baseline, sorted(baseline)), values_of(candidate, sorted(candidate))
     if min(len(baseline), len(candidate)) < 2:
@@ -81,7 +101,7 @@ def measure_gap(baseline: Mapping[int, float], candidate: Mapping[int, float], m
     found = contrast(arms, BASELINE_TO_CANDIDATE, same_seeds=same_seeds)
     if math.isnan(found.error):
         return _without_interval(arms, margin, seeds_needed=None, correlated=None)
-    low, high = found.interval()
+    low, high = found.interval(tail)
     p_value = float(found.p_value(margin))
     verdict = cast(Verdict, str(judge(low, high, margin)))
     return Gap(
@@ -90,7 +110,7 @@ def measure_gap(baseline: Mapping[int, float], candidate: Mapping[int, float], m
         high=float(high),
         margin=margin,
         verdict=verdict,
-        seeds_needed=_further_seeds(found, arms, margin) if verdict == "undecided" else 0,
+        seeds_needed=_further_seeds(found, arms, margin, further) if verdict == "undecided" else 0,
         probability=1 - p_value,
         p_value=p_value,
         method="paired" if found.paired else "welch",
@@ -125,7 +145,7 @@ def _without_interval(
     )
 
 
-def _further_seeds(found: Contrast, arms: tuple[Floats, Floats], margin: float) -> int | None:
+def _further_seeds(found: Contrast, arms: tuple[Floats, Floats], margin: float, further_seeds: Further) -> int | None:
     baseline, candidate = arms
 
     def error_with(further: int) -> tuple[float, float]:
@@ -150,6 +170,14 @@ def _correlation(baseline: Mapping[int, float], candidate: Mapping[int, float]) 
 def values_of(arm: Mapping[int, float], seeds: Iterable[int]) -> Floats:
     """The arm's AP in that order of seeds."""
     return np.array([arm[seed] for seed in seeds], dtype=np.float64)
+
+
+def check_question(baseline: Mapping[int, float], candidate: Mapping[int, float], margin: float) -> None:
+    """`UserError` for a margin that is not above 0, or an arm that cannot be judged."""
+    if not (math.isfinite(margin) and margin > 0):
+        raise UserError(f"margin: {margin} is no loss in AP points above 0; give one, such as 0.2")
+    check_arm("baseline", baseline)
+    check_arm("candidate", candidate)
 
 
 def check_arm(name: str, arm: Mapping[int, float]) -> None:

@@ -3,6 +3,7 @@
 import math
 
 from workspace.gap.effect import Effect
+from workspace.gap.sequential import LOOKS
 from workspace.gap.verdict import Gap
 
 _MANY = 1000  # further seeds an arm; beyond it the exact number tells nobody anything
@@ -71,7 +72,8 @@ def _size(gap: Gap, candidate: str, metric: str, decimals: int) -> str:
 def _grounds(gap: Gap, decimals: int) -> str:
     if gap.low is None or gap.high is None:
         return _seeds(gap)
-    return f"90 % interval {gap.low:+z.{decimals}f} to {gap.high:+z.{decimals}f}, {_seeds(gap)}"
+    looks = " that allows for looks" if gap.sequential else ""
+    return f"90 % interval{looks} {gap.low:+z.{decimals}f} to {gap.high:+z.{decimals}f}, {_seeds(gap)}"
 
 
 def _seeds(gap: Gap) -> str:
@@ -98,10 +100,11 @@ def _what_would_decide(gap: Gap) -> str:
         return (
             "all seeds of an arm gave the same value, so their spread is unknown: check that the seed reaches training"
         )
-    if further is None:
+    if further is None and not gap.sequential:
         return "the gap lies on the margin, where no number of seeds can be expected to decide"
-    if further > _MANY:
-        return f"it is so close to the margin that more than {_MANY} more seeds an arm would be needed"
+    if further is None or further > _MANY:
+        most = f"{LOOKS[-1]}" if gap.sequential else f"{_MANY} more"
+        return f"it is so close to the margin that more than {most} seeds an arm would be needed"
     return f"about {further} more {'seed' if further == 1 else 'seeds'} an arm would decide it"
 
 
