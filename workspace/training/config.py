@@ -23,7 +23,7 @@ def build_config(task: Task) -> Config:
     spec = task.spec
     described = detector(spec.detector)
     cfg = Config.fromfile(described.config_path(spec.scale))
-    _set_classes(cfg.model, len(task.classes))
+    set_classes(cfg.model, len(task.classes))
     weights = described.variant(spec.scale).weights
     if weights is not None:  # by URL: where the file lies on this machine is no part of what the run is
         cfg.model.backbone.init_cfg = dict(type="Pretrained", checkpoint=weights.urls[0])
@@ -98,7 +98,7 @@ def _share(cfg: Config, spec: RunSpec) -> None:
     cfg.val_evaluator.collect_device = "gpu"  # MMEngine's word for the process group; "cpu" are files in this folder
 
 
-def _set_classes(model: ConfigDict, count: int) -> None:
+def set_classes(model: ConfigDict, count: int) -> None:
     for head in ("bbox_head", "mask_head"):
         if head in model:
             model[head].num_classes = count
