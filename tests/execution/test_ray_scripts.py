@@ -27,12 +27,12 @@ SCRIPT = """
     executor.start("a", targets.announce_and_sleep, (folder / "a",), folder / "log")
     while not (folder / "a").exists():
         executor.wait(0.05)
-    for _ in range(2):
+    for name in ("first", "second"):
         try:
-            (folder / "ready").touch()
+            (folder / name).touch()
             executor.wait()
         except KeyboardInterrupt:
-            (folder / "interrupted").touch()
+            (folder / f"{name}-heard").touch()
             sys.stdin.readline()
     executor.close()
 """
@@ -45,11 +45,10 @@ def script(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.slow  # it fails now and then: a SIGINT is not always heard while Ray waits, and why is not known yet
 def test_signals_reach_the_orchestrator_alone_and_nobody_else_reaches_the_cluster(script: Path, tmp_path: Path) -> None:
     with launch(script, tmp_path, cwd=tmp_path) as process:
         pid = read_pid(tmp_path / "a")
-        until((tmp_path / "ready").exists)
+        until((tmp_path / "first").exists)
         cluster = psutil.Process(process.pid).children(recursive=True)
         listening = {
             connection.laddr.ip
@@ -60,14 +59,14 @@ def test_signals_reach_the_orchestrator_alone_and_nobody_else_reaches_the_cluste
         assert listening <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
         assert listening
         os.killpg(process.pid, signal.SIGINT)
-        until((tmp_path / "interrupted").exists)
+        until((tmp_path / "first-heard").exists)
         assert running(pid)
-        (tmp_path / "interrupted").unlink()
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
+        until((tmp_path / "second").exists)  # it waits again: a signal before that would end the script
         process.send_signal(signal.SIGTERM)
-        until((tmp_path / "interrupted").exists)
+        until((tmp_path / "second-heard").exists)
         assert running(pid)
         assert process.communicate("\n", timeout=PATIENCE) == ("", "")
         assert process.returncode == 0

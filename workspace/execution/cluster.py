@@ -5,14 +5,12 @@ Ray is imported when an executor is made, not before: it is an optional extra.
 
 import fcntl
 import logging
-import math
 import os
 import pickle
 import signal
 import socket
 import tempfile
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,7 +28,6 @@ RESOURCES: Mapping[DeviceKind, str] = {"npu": "NPU", "cuda": "GPU", "cpu": "CPU"
 """Ray's names of the devices that it counts, and shows to an actor by ``ASCEND_RT_VISIBLE_DEVICES`` and its kin."""
 
 _CONNECT_SECONDS = 5.0
-_LONGEST_WAIT = 0.5
 _CHECK_SECONDS = 120.0
 _OBJECT_STORE_BYTES = 100_000_000  # of a cluster started here; nothing but the ends of runs passes through it
 
@@ -132,14 +129,7 @@ class RayExecutor:
         if not self._jobs:
             return []
         by_result = {job.result: job_id for job_id, job in self._jobs.items()}
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
-        done: list[Any] = []
-        while not done:
-            # Not all at once: inside Ray's wait a signal may go unheard.
-            pause = max(0.0, min(_LONGEST_WAIT, deadline - time.monotonic()))
-            done, _ = self._ray.wait(list(by_result), num_returns=1, timeout=pause)
-            if time.monotonic() >= deadline:
-                break
+        done, _ = self._ray.wait(list(by_result), num_returns=1, timeout=timeout)
         if done:
             done, _ = self._ray.wait(list(by_result), num_returns=len(by_result), timeout=0)
         return [self._collect(by_result[result]) for result in done]
