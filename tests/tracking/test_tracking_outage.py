@@ -2,12 +2,13 @@
 
 import logging
 import math
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from real_servers import IllServer, free_port, mlflow_server
+from real_servers import IllServer, PostgreSQL, free_port, mlflow_server
 from tracked_runs import METRIC, START, FakeRun, children, curve, parents, track
 
 from workspace.tracking.record import Publication
@@ -110,6 +111,35 @@ def test_a_server_that_comes_back_gets_everything_once(
         assert told[:-1] == [(step, 3.0 / step) for step in range(1, 41)]
         assert math.isnan(told[-1][1])
         assert len(list((tmp_path / "files").rglob("result.json"))) == 2
+
+
+@pytest.mark.slow
+def test_a_database_that_is_killed_gets_everything_when_it_is_back(
+    work_dir: Path, make_run: MakeRun, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    run = make_run()
+    run.train(1, 50)
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
+        server = PostgreSQL(Path(folder))
+        uri = f"{server.url}/mlflow"
+        tracker = track(uri, work_dir)
+        tracker.follow(run.spec, name="seed 0", metric=METRIC, tags={})
+        wait_for(lambda: "cannot be reached" in caplog.text)  # before its first answer
+        with server.running(["mlflow"]):
+            wait_for(lambda: "answers again" in caplog.text)
+            assert curve(uri, children(uri)[0], "train/loss") == [(step, 3.0 / step) for step in range(1, 51)]
+        caplog.clear()
+        run.train(51, 100)
+        run.end(at=START + 60)
+        tracker.settle(run.spec.signature, "finished")
+        wait_for(lambda: "cannot be reached" in caplog.text)  # over connections that were open
+        with server.running():
+            tracker.close("finished")
+            assert tracker.unshipped is None
+            (stored,) = children(uri)
+            assert stored.info.status == "FINISHED"
+            assert curve(uri, stored, "train/loss") == [(step, 3.0 / step) for step in range(1, 101)]
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:

@@ -112,7 +112,12 @@ def is_refusal(error: Exception) -> bool:
     """Whether trying again is in vain, as for a run that someone deleted; a store that is down is no refusal."""
     from mlflow.exceptions import MlflowException
     from requests import HTTPError
+    from sqlalchemy import exc
 
+    # A database's own errors: MLflow passes them on while it opens a store, and as wrong requests or as outages later.
+    outages = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
+    if isinstance(error, outages) or isinstance(error.__cause__, outages):
+        return False
     if isinstance(error, MlflowException):
         status = error.get_http_status_code()  # type: ignore[no-untyped-call]
     elif isinstance(error, HTTPError) and error.response is not None:
