@@ -2,10 +2,11 @@
 
 import hashlib
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workspace.search import Space, Study, Trial, choice, default_url, integer, resolve, times
+from workspace.search import Label, Space, Study, Trial, choice, default_url, integer, resolve, times
 
 DEFAULTS = {"lr": 0.01, "warmup": 500, "momentum": 0.9, "clip_norm": None, "islands": ()}
 SPACE = resolve(
@@ -22,9 +23,16 @@ STEPS = 4
 
 
 def open_study(
-    work_dir: Path, *, space: Space = SPACE, identity: Any = "data", seed: int = 7, name: str = "s"
+    work_dir: Path,
+    *,
+    space: Space = SPACE,
+    identity: Any = "data",
+    seed: int = 7,
+    name: str = "s",
+    first: Sequence[Mapping[str, Label]] = (),
 ) -> Study:
-    return Study(name, identity=identity, space=space, seed=seed, prune_from=2, url=default_url(work_dir))
+    url = default_url(work_dir)
+    return Study(name, identity=identity, space=space, seed=seed, prune_from=2, url=url, first=first)
 
 
 def ap(params: dict[str, Any], step: int) -> float:

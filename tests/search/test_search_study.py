@@ -141,6 +141,32 @@ def test_the_default_recipe_comes_first_and_once(tmp_path: Path) -> None:
         assert study.ask().number == 2
 
 
+def test_points_that_are_given_follow_the_default_and_precede_the_sampler_s(
+    tmp_path: Path, allow_writes: Callable[[int], None]
+) -> None:
+    first = [{**SPACE.default, "islands": "head"}, {**SPACE.default, "lr": 0.04}]
+    study = None
+    for _ in range(100):  # a kill anywhere while they are stored loses none and doubles none
+        allow_writes(2)
+        try:
+            study = open_study(tmp_path, first=first)
+            break
+        except Killed:
+            continue
+    assert study is not None
+    allow_writes(1000)
+    with study:
+        assert len(study.trials()) == 3
+        assert [study.ask().labels for _ in range(3)] == [SPACE.default, *first]
+        assert study.ask().labels["lr"] not in (SPACE.default["lr"], 0.04)
+        assert study.trial(2).params == SPACE.decode(first[1])
+    with open_study(tmp_path, first=first) as study:
+        assert len(study.resume()) == 4
+    with open_study(tmp_path) as other:
+        assert other.name != study.name
+        assert len(other.trials()) == 1
+
+
 def test_trials_running_side_by_side_differ(tmp_path: Path) -> None:
     with open_study(tmp_path) as study:
         search(study, 8)

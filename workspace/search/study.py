@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
@@ -84,6 +84,7 @@ class Study:
         experiment: its name.
         identity: whatever else a trial's value depends on (data, schedule, precision, …), as JSON values.
         space: what is searched. Its default is the first trial, number 0, which is never pruned.
+        first: labels of the points that are tried after it, before the sampler's own.
         seed: of the sampler; independent of the seeds that runs are trained with.
         prune_from: no trial is pruned before this step, in the unit of :meth:`report`.
         url: of Optuna's storage, as SQLAlchemy writes it; see :func:`default_url`.
@@ -92,13 +93,23 @@ class Study:
         UserError: here and in every method, when the storage cannot be read or written.
     """
 
-    def __init__(self, experiment: str, *, identity: Any, space: Space, seed: int, prune_from: int, url: str) -> None:
+    def __init__(
+        self,
+        experiment: str,
+        *,
+        identity: Any,
+        space: Space,
+        seed: int,
+        prune_from: int,
+        url: str,
+        first: Sequence[Mapping[str, Label]] = (),
+    ) -> None:
         import optuna
 
         from workspace.search.sampler import RestartableSampler
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        question = _question(identity, space, seed, prune_from)
+        question = _question(identity, space, seed, prune_from, first)
         self.name = _name(experiment, question)
         self.space = space
         self._url = url
@@ -112,17 +123,29 @@ class Study:
                 pruner=_pruner(prune_from),
                 load_if_exists=True,
             )
-            if not self._study.get_trials(deepcopy=False):
+            there = len(self._study.get_trials(deepcopy=False))
+            if not there:
                 for key, value in question.items():
                     self._study.set_user_attr(key, value)
-                self._study.enqueue_trial(dict(space.default))
+            for point in (space.default, *first)[there:]:  # the rest of what a kill cut off: none is asked before
+                self._study.enqueue_trial(dict(point))
 
     @classmethod
-    def is_stored(cls, experiment: str, *, identity: Any, space: Space, seed: int, prune_from: int, url: str) -> bool:
+    def is_stored(
+        cls,
+        experiment: str,
+        *,
+        identity: Any,
+        space: Space,
+        seed: int,
+        prune_from: int,
+        url: str,
+        first: Sequence[Mapping[str, Label]] = (),
+    ) -> bool:
         """Whether the storage has the study that these arguments open; it is not made."""
         import optuna
 
-        name = _name(experiment, _question(identity, space, seed, prune_from))
+        name = _name(experiment, _question(identity, space, seed, prune_from, first))
         storage = open_storage(url)
         try:
             with storage_errors(url):
@@ -236,6 +259,11 @@ class Study:
         best = max(finished, key=lambda row: (row.value, -row.number))
         return self._trial(best.number, best.labels)
 
+    @_explained
+    def trial(self, number: int) -> Trial:
+        """The trial of that number, asked to its end."""
+        return self._trial(number, self._get(number).params)
+
     def close(self) -> None:
         """Lets go of the storage."""
         self._rdb.remove_session()
@@ -265,8 +293,11 @@ class Study:
         return self._rdb.get_trial_id_from_study_id_trial_number(study, number)
 
 
-def _question(identity: Any, space: Space, seed: int, prune_from: int) -> dict[str, Any]:
-    return {"identity": identity, "space": space.describe(), "seed": seed, "prune_from": prune_from}
+def _question(
+    identity: Any, space: Space, seed: int, prune_from: int, first: Sequence[Mapping[str, Label]]
+) -> dict[str, Any]:
+    question = {"identity": identity, "space": space.describe(), "seed": seed, "prune_from": prune_from}
+    return {**question, "first": [dict(point) for point in first]} if first else question
 
 
 def _name(experiment: str, question: dict[str, Any]) -> str:
