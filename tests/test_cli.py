@@ -34,6 +34,8 @@ def test_the_options_of_an_experiment_are_frozen() -> None:
         "--keep": "best",
         "--trials": None,
         "--seeds": None,
+        "--max-seeds": None,
+        "--tune-baseline": False,
         "--tracking-uri": None,
         "--storage": None,
         "--work-dir": Path("work"),

@@ -73,6 +73,17 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         "--trials", type=click.IntRange(min=0), help="Recipes that a search tries, the default one among them; 0: none."
     ),
     click.option("--seeds", type=click.IntRange(min=1), help="Runs of each arm for the verdict."),
+    click.option(
+        "--max-seeds",
+        type=click.IntRange(min=2),
+        metavar="N",
+        help="Add seeds until the verdict is decided, to N an arm at most; the interval then allows for the looks.",
+    ),
+    click.option(
+        "--tune-baseline",
+        is_flag=True,
+        help="Search a recipe for the baseline too, with as many trials; tuned is judged against tuned.",
+    ),
     click.option("--tracking-uri", help="MLflow store. [default: SQLite under the work folder]"),
     click.option("--storage", help="Optuna storage. [default: SQLite under the work folder]"),
     click.option(

@@ -49,6 +49,7 @@ def test_the_json_has_the_documented_form() -> None:
         "arms",
         "gaps",
         "best",
+        "best_baseline",
         "cost",
         "diverged",
         "reservations",
@@ -68,7 +69,14 @@ def test_the_gaps_are_candidates_less_baseline() -> None:
     gaps = report().to_json()["gaps"]
     assert gaps.keys() == {"default", "tuned"}
     default = gaps["default"]
-    assert default.keys() == {"mean", "low", "high", "verdict", "seeds_needed"}
+    assert default.keys() == {
+        *("mean", "low", "high", "verdict", "seeds_needed", "method", "seeds", "sequential", "against"),
+    }
+    assert (default["seeds"], default["sequential"], default["against"]) == (
+        {"baseline": 3, "candidate": 3},
+        False,
+        "baseline",
+    )
     assert default["mean"] == pytest.approx(-29.5 / 3)
     assert default["low"] < default["mean"] < default["high"] < -1.0
     assert (default["verdict"], default["seeds_needed"]) == ("open", 0)
@@ -77,8 +85,14 @@ def test_the_gaps_are_candidates_less_baseline() -> None:
 
 def test_one_seed_gives_a_gap_without_an_interval() -> None:
     answer = report({"baseline": (60.0,), "default": (59.0,)}, plan(seeds=1)).to_json()
-    assert answer["gaps"] == {
-        "default": {"mean": -1.0, "low": None, "high": None, "verdict": "undecided", "seeds_needed": 1}
+    gap = answer["gaps"]["default"]
+    assert {name: gap[name] for name in ("mean", "low", "high", "verdict", "seeds_needed", "method")} == {
+        "mean": -1.0,
+        "low": None,
+        "high": None,
+        "verdict": "undecided",
+        "seeds_needed": 1,
+        "method": "none",
     }
     assert answer["best"] is None
 

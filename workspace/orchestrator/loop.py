@@ -5,7 +5,7 @@ study), so starting again after any end goes on where that was: finished runs ar
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -16,7 +16,7 @@ from workspace.journal import Event, JournalReader, device_seconds
 from workspace.orchestrator.conditions import Conditions
 from workspace.orchestrator.failures import Failure, record_failure
 from workspace.orchestrator.plan import Job
-from workspace.orchestrator.runs import RunRecord, run_state
+from workspace.orchestrator.runs import RunRecord, run_state, tidy
 from workspace.orchestrator.slots import Slots
 from workspace.search import Study
 from workspace.spec import FAILURE, RunSpec, run_folder
@@ -134,10 +134,15 @@ class Loop:
 
     def recall(self, job: Job, state: Settled) -> None:
         """A trial of a past start: part of this experiment's cost, and what the tracking store missed is shipped."""
-        self.folders[job.spec.signature] = run_folder(self.work_dir, job.spec)
+        self.folders[job.spec.signature] = folder = run_folder(self.work_dir, job.spec)
+        tidy(folder, goes_on=False)
         self._track(job)
         self.tracker.settle(job.spec.signature, state)
         self.reused += 1
+
+    def ap(self, jobs: Iterable[Job]) -> dict[int, float]:
+        """AP in points by seed, of finished runs of one arm."""
+        return {job.spec.seed: self.records[job.spec.signature].ap for job in jobs}
 
     def device_seconds(self) -> float:
         """Of all runs of this experiment, pruned and failed ones too, over all devices, whenever they were trained."""
@@ -233,6 +238,7 @@ class Loop:
 
     def _settle(self, active: _Active, state: Settled, reason: str = "") -> None:
         job, signature = active.job, active.job.spec.signature
+        tidy(self.folders[signature], goes_on=state == "failed" and job.trial is None)
         if state != "failed":
             (self.folders[signature] / FAILURE).unlink(missing_ok=True)  # of an attempt before
         ap = None

@@ -1,9 +1,9 @@
 """Plays an experiment (baseline, default, search, confirm, verdict) or a comparison, or lists the runs it takes."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -11,6 +11,7 @@ from workspace.detectors import detector
 from workspace.errors import UserError
 from workspace.experiment import Comparison, Experiment
 from workspace.files import write_json
+from workspace.gap import next_look
 from workspace.orchestrator.alone import alone
 from workspace.orchestrator.bill import bills
 from workspace.orchestrator.comparison import build_comparison
@@ -19,8 +20,9 @@ from workspace.orchestrator.cost import Costs
 from workspace.orchestrator.disk import room
 from workspace.orchestrator.display import print_plan
 from workspace.orchestrator.listing import ListedRun, list_comparison, list_experiment
+from workspace.orchestrator.looks import Looks, seeds_to_come
 from workspace.orchestrator.loop import KEPT, Loop
-from workspace.orchestrator.plan import ComparisonPlan, Job, Plan
+from workspace.orchestrator.plan import TUNED_BASELINE, ComparisonPlan, Job, Plan
 from workspace.orchestrator.playing import (
     backbone_weights,
     conditions,
@@ -36,7 +38,7 @@ from workspace.orchestrator.results import ap_curves, write_comparison, write_re
 from workspace.orchestrator.settings import Settings
 from workspace.orchestrator.tables import comparison_tables, result_table
 from workspace.orchestrator.trials import open_study, search, study_exists
-from workspace.search import Study
+from workspace.search import Study, Trial
 from workspace.spec import RunSpec
 
 
@@ -62,11 +64,14 @@ def list_plan(question: Experiment | Comparison, settings: Settings) -> None:
         listed = list_comparison(plan, settings.work_dir)
     else:
         plan = _experiment_plan(question, settings, conditions(settings, trains=False))
-        if plan.has_search and study_is_there(settings) and study_exists(plan, study_url(settings)):
-            with open_study(plan, study_url(settings)) as study:
-                listed = list_experiment(plan, settings.work_dir, study)
-        else:
-            listed = list_experiment(plan, settings.work_dir, None)
+        with ExitStack() as stack:
+            url = study_url(settings)
+            there = study_is_there(settings)
+            studies = [
+                stack.enter_context(open_study(searching, url)) if there and study_exists(searching, url) else None
+                for searching in plan.searches
+            ]
+            listed = list_experiment(plan, settings.work_dir, *studies)
     costs = Costs(plan.conditions, settings.work_dir)
     slots = run_slots(plan.conditions, settings)
     console = terminal()
@@ -82,6 +87,8 @@ def _experiment_plan(experiment: Experiment, settings: Settings, given: Conditio
         conditions=given,
         seeds=effort.seeds if settings.seeds is None else settings.seeds,
         trials=effort.trials if settings.trials is None else settings.trials,
+        max_seeds=settings.max_seeds,
+        tune_baseline=settings.tune_baseline,
     )
 
 
@@ -89,6 +96,13 @@ def _comparison_plan(comparison: Comparison, settings: Settings, given: Conditio
     for option, value in (("--trials", settings.trials), ("--storage", settings.storage)):
         if value is not None:
             raise UserError(f"{option} {value}: {comparison.name} compares arms and searches nothing; leave it out")
+    if settings.tune_baseline:
+        raise UserError(f"--tune-baseline: {comparison.name} compares arms and searches nothing; leave it out")
+    if settings.max_seeds is not None:
+        raise UserError(
+            f"--max-seeds {settings.max_seeds}: {comparison.name} judges several gaps at one number of seeds; "
+            "fix it beforehand, with --seeds"
+        )
     return ComparisonPlan(
         comparison=comparison,
         conditions=given,
@@ -97,50 +111,90 @@ def _comparison_plan(comparison: Comparison, settings: Settings, given: Conditio
 
 
 def _play_experiment(plan: Plan, settings: Settings, console: Console, json_file: Path | None) -> None:
-    study = open_study(plan, study_url(settings)) if plan.has_search else None
-    weights = _prepared(_due(list_experiment(plan, settings.work_dir, study)), plan.conditions, settings)
+    studies = [open_study(searching, study_url(settings)) for searching in plan.searches]
+    weights = _prepared(_due(list_experiment(plan, settings.work_dir, *studies)), plan.conditions, settings)
     with playing(
         plan.name,
         plan.conditions,
         settings,
         console=console,
         runs=plan.run_count,
-        study=study,
+        study=studies[0] if studies else None,
         params={
             "detector": plan.experiment.detector,
             "margin": plan.margin,
             "recipe": plan.default()[0].spec.config_digest,
         },
-        tags={"seeds": plan.seeds, "trials": plan.trials if study else 0},
+        tags={"seeds": plan.max_seeds or plan.seeds, "trials": plan.trials if studies else 0},
         weights=weights,
     ) as loop:
-        report, arms = _phases(plan, loop, study)
+        folder = _folder(settings, plan)
+        report, arms = _phases(plan, loop, studies, Looks(folder))
         curves = ap_curves(arms, loop.folders)
-        figure = write_results(_folder(settings, plan), report, curves, loop.tracker, study)
+        figure = write_results(folder, report, curves, loop.tracker, studies)
     if json_file is not None:
         write_json(json_file, report.to_json())
     console.print(result_table(report))
     _say(console, (*report.sentences, *divergence_lines(report.diverged)), report.reservations)
-    _show(console, figure, viewers(settings, study))
+    _show(console, figure, viewers(settings, studies))
 
 
-def _phases(plan: Plan, loop: Loop, study: Study | None) -> tuple[Report, Mapping[str, Sequence[Job]]]:
+def _phases(
+    plan: Plan, loop: Loop, studies: Sequence[Study], looks: Looks
+) -> tuple[Report, Mapping[str, Sequence[Job]]]:
     """Trains all arms and judges them; returns the report and each arm's runs."""
-    jobs: dict[str, Sequence[Job]] = {"baseline": plan.baseline(), "default": plan.default()}
-    first = (jobs["baseline"], jobs["default"])
-    best: Mapping[str, Any] | None = None
-    if study is None:
-        loop.play(itertools.chain(*first))
-    else:
-        loop.play(itertools.chain(*first, search(plan, study, loop.recall)))
+    untuned = _arms(plan, {})
+    waiting: Iterator[Job] = itertools.chain(*untuned.values())
+    winners: dict[str, Trial] = {}
+    for searching, study in zip(plan.searches, studies, strict=True):
+        loop.study = study
+        loop.play(itertools.chain(waiting, search(searching, study, loop.recall)))
+        waiting = iter(())
         winner = study.best(plan.trials)
         if winner is None:
             raise UserError(f"{plan.name}: no trial of the search finished; see the logs under runs/")
-        best = {"trial": winner.number, "params": winner.labels}
-        jobs["tuned"] = plan.confirm(winner.params)
-        loop.play(iter(jobs["tuned"]))
-    metric = detector(plan.experiment.detector).metric
-    return build_report(plan, jobs, loop.records, metric=metric, best=best, cost=_cost(loop)), jobs
+        winners[searching.searched] = winner
+    jobs = _arms(plan, winners)
+    loop.play(itertools.chain(waiting, *(runs for arm, runs in jobs.items() if arm not in untuned)))
+    jobs = {**jobs, **_until_decided(plan, loop, jobs, winners)}
+    best = {searched: {"trial": winner.number, "params": winner.labels} for searched, winner in winners.items()}
+    report = build_report(
+        plan,
+        jobs,
+        loop.records,
+        metric=detector(plan.experiment.detector).metric,
+        best=best.get("candidate"),
+        best_baseline=best.get("baseline"),
+        cost=_cost(loop),
+        looks=looks,
+    )
+    return report, jobs
+
+
+def _arms(plan: Plan, winners: Mapping[str, Trial]) -> dict[str, Sequence[Job]]:
+    """Each arm's runs, tuned ones for the precisions whose search has a winner."""
+    arms: dict[str, Sequence[Job]] = {"baseline": plan.baseline(), "default": plan.default()}
+    if "baseline" in winners:
+        arms[TUNED_BASELINE] = plan.for_baseline().confirm(winners["baseline"].params)
+    if "candidate" in winners:
+        arms["tuned"] = plan.confirm(winners["candidate"].params)
+    return arms
+
+
+def _until_decided(
+    plan: Plan, loop: Loop, jobs: Mapping[str, Sequence[Job]], winners: Mapping[str, Trial]
+) -> Mapping[str, Sequence[Job]]:
+    """The arms with seeds added to those whose verdict waits for them, from look to look, where the plan has more."""
+    while plan.max_seeds is not None and plan.seeds < plan.max_seeds:
+        plan = plan.at(next_look(plan.seeds) or plan.max_seeds)
+        needed = seeds_to_come(plan, {arm: loop.ap(runs) for arm, runs in jobs.items()})
+        more = {arm: runs[: max(needed[arm], len(jobs[arm]))] for arm, runs in _arms(plan, winners).items()}
+        added = [job for arm, runs in more.items() for job in runs[len(jobs[arm]) :]]
+        if not added:
+            break
+        loop.play(iter(added))
+        jobs = more
+    return jobs
 
 
 def _play_comparison(plan: ComparisonPlan, settings: Settings, console: Console, json_file: Path | None) -> None:

@@ -1,18 +1,23 @@
 """From an experiment to its runs: which specs it needs, and in which role."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from workspace.detectors import detector
 from workspace.errors import UserError
 from workspace.experiment import Comparison, Experiment
+from workspace.gap import LOOKS, next_look
 from workspace.orchestrator.conditions import Conditions
 from workspace.precision import Precision
+from workspace.search.space import Word
 from workspace.spec import Recipe, RunSpec
 
 Phase = Literal["baseline", "default", "search", "confirm", "compare", "train"]
+
+TUNED_BASELINE = "tuned baseline"
+"""The baseline's arm with the recipe that its own search found."""
 
 _SEARCH_SEEDS_FROM = 1000
 """Trial n trains with seed 1000 + n: never a seed of the verdict, and never the same luck twice."""
@@ -44,12 +49,24 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The runs of one experiment under the conditions of one start."""
+    """The runs of one experiment under the conditions of one start.
+
+    Attributes:
+        seeds: of each arm; with ``max_seeds``, at the look that is planned.
+        trials: of each search.
+        max_seeds: of each arm, where seeds are added until the verdict is decided: one of `workspace.gap.LOOKS`, at
+            which it is looked at. ``None`` for one look at ``seeds``.
+        tune_baseline: whether the baseline has a search of its own, and the tuned candidate is judged against it.
+        searched: the precision whose recipe `trial` and `confirm` are of.
+    """
 
     experiment: Experiment
     conditions: Conditions
     seeds: int
     trials: int
+    max_seeds: int | None = None
+    tune_baseline: bool = False
+    searched: Literal["candidate", "baseline"] = "candidate"
 
     def __post_init__(self) -> None:
         unknown = set(self.experiment.space) - _RECIPE_FIELDS - _PRECISION_FIELDS
@@ -60,6 +77,17 @@ class Plan:
             )
         if self.seeds < 1 or self.trials < 0:
             raise UserError(f"{self.seeds} seeds, {self.trials} trials: at least 1 seed and 0 trials are needed")
+        if self.max_seeds is not None:
+            if self.max_seeds not in LOOKS or self.max_seeds < self.seeds:
+                raise UserError(
+                    f"--max-seeds {self.max_seeds}: seeds are added from one look to the next; "
+                    f"take {_listed(look for look in LOOKS if look >= self.seeds)}"
+                )
+            object.__setattr__(self, "seeds", next_look(self.seeds - 1))
+        if self.tune_baseline and not (self.trials and self.for_baseline().space):
+            raise UserError(
+                f"--tune-baseline: experiment {self.name} searches nothing that its baseline has; leave it out"
+            )
         if self._candidate_seeds.stop > _SEARCH_SEEDS_FROM:
             raise UserError(f"{self.seeds} seeds: those from {_SEARCH_SEEDS_FROM} on are the search's; ask for fewer")
         self.baseline()  # what its device cannot compute is refused here, before the candidate's
@@ -76,15 +104,47 @@ class Plan:
         return [self._judged("default", "default", candidate, {}, seed) for seed in self._candidate_seeds]
 
     def confirm(self, changes: Mapping[str, Any]) -> list[Job]:
-        """The candidate's runs with the recipe that the search found, on the verdict's seeds."""
-        candidate = self.experiment.candidate
-        return [self._judged("confirm", "tuned", candidate, changes, seed) for seed in self._candidate_seeds]
+        """The runs with the recipe that the search found, on the verdict's seeds."""
+        seeds, arm = (
+            (range(self.seeds), TUNED_BASELINE) if self.searched == "baseline" else (self._candidate_seeds, "tuned")
+        )
+        return [self._judged("confirm", arm, self._searched, changes, seed) for seed in seeds]
 
     def trial(self, number: int, changes: Mapping[str, Any]) -> Job:
         """The run of a trial: the search's split, a seed of its own."""
         seed = _SEARCH_SEEDS_FROM + number
-        spec = self._spec(self.experiment.candidate, changes, seed, "search")
-        return Job(spec=spec, phase="search", arm="trial", name=f"trial {number}", trial=number)
+        spec = self._spec(self._searched, changes, seed, "search")
+        name = f"baseline trial {number}" if self.searched == "baseline" else f"trial {number}"
+        return Job(spec=spec, phase="search", arm="trial", name=name, trial=number)
+
+    @property
+    def searches(self) -> Sequence["Plan"]:
+        """The plan itself where it has a search, and then that of the baseline's where it has one too."""
+        return [self, self.for_baseline()] if self.tune_baseline else [self] if self.has_search else []
+
+    def for_baseline(self) -> "Plan":
+        """The same plan with the baseline's search in place of the candidate's."""
+        return dataclasses.replace(self, searched="baseline", tune_baseline=False)
+
+    def at(self, seeds: int) -> "Plan":
+        """The same plan with that many seeds of each arm."""
+        return dataclasses.replace(self, seeds=seeds)
+
+    def judged(self, arms: Iterable[str]) -> list[str]:
+        """Those of the arms that there is a verdict on."""
+        return [arm for arm in arms if arm not in ("baseline", TUNED_BASELINE)]
+
+    def reference(self, arm: str) -> str:
+        """The arm that a candidate's arm is judged against."""
+        return TUNED_BASELINE if self.tune_baseline and arm == "tuned" else "baseline"
+
+    @property
+    def space(self) -> Mapping[str, Word]:
+        """What is searched; for a baseline that is no mixed precision, without what only those have."""
+        space = self.experiment.space
+        if self.searched == "candidate" or self.experiment.baseline.is_mixed:
+            return space
+        return {name: word for name, word in space.items() if name in _RECIPE_FIELDS}
 
     @property
     def has_search(self) -> bool:
@@ -93,7 +153,8 @@ class Plan:
     @property
     def run_count(self) -> int:
         """Runs that the plan needs, at most."""
-        return 3 * self.seeds + self.trials if self.has_search else 2 * self.seeds
+        seeds, searches = self.max_seeds or self.seeds, len(self.searches)
+        return (2 + searches) * seeds + searches * self.trials
 
     @property
     def margin(self) -> float:
@@ -101,17 +162,18 @@ class Plan:
 
     @property
     def default_values(self) -> dict[str, Any]:
-        """The candidate's own values of the parameters that the search changes."""
+        """The precision's own values of the parameters that the search changes."""
         recipe = detector(self.experiment.detector).variant(self.conditions.scale).recipe
-        return {
-            name: getattr(recipe if name in _RECIPE_FIELDS else self.experiment.candidate, name)
-            for name in self.experiment.space
-        }
+        return {name: getattr(recipe if name in _RECIPE_FIELDS else self._searched, name) for name in self.space}
 
     @property
     def study_identity(self) -> dict[str, Any]:
         """What a study's trials have in common; trials of another identity are no evidence for this one."""
         return {**self.trial(0, {}).spec.to_json(), "seed": _SEARCH_SEEDS_FROM}
+
+    @property
+    def _searched(self) -> Precision:
+        return self.experiment.baseline if self.searched == "baseline" else self.experiment.candidate
 
     @property
     def _candidate_seeds(self) -> range:
@@ -177,6 +239,10 @@ class ComparisonPlan:
         arm = self.comparison.arms[name]
         recipe = detector(arm.detector).variant(self.conditions.scale).recipe_named(arm.recipe)
         return self.conditions.spec(arm.detector, arm.precision, recipe, seed=seed)
+
+
+def _listed(looks: Iterable[int]) -> str:
+    return ", ".join(map(str, looks)) or f"fewer seeds than {LOOKS[-1]} to begin with"
 
 
 def _only(changes: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:

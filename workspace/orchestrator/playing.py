@@ -170,16 +170,17 @@ def study_is_there(settings: Settings) -> bool:
     return settings.storage is not None or study_file(settings.work_dir).exists()
 
 
-def viewers(settings: Settings, study: Study | None = None) -> Iterator[str]:
+def viewers(settings: Settings, studies: Iterable[Study] = ()) -> Iterator[str]:
     """How to look at what was tracked."""
     shown = redact(tracking_uri(settings))
     if shown.startswith("http"):
         yield f"runs:   {shown}"
     else:
         yield f"runs:   {_program('mlflow')} ui --backend-store-uri {shlex.quote(shown)}"
-    if study is not None:
+    names = ", ".join(study.name for study in studies)
+    if names:
         storage = redact(study_url(settings))
-        yield f"study:  {_program('optuna-dashboard')} {shlex.quote(storage)}  ({study.name})"
+        yield f"study:  {_program('optuna-dashboard')} {shlex.quote(storage)}  ({names})"
 
 
 def _executor(

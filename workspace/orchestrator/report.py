@@ -4,8 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workspace.gap import Gap, measure_gap, sentence
-from workspace.orchestrator.plan import Job, Plan
+from workspace.gap import Gap, measure_gap, measure_sequentially, sentence
+from workspace.orchestrator.looks import Looks
+from workspace.orchestrator.plan import TUNED_BASELINE, Job, Plan
 from workspace.orchestrator.runs import RunRecord
 
 
@@ -38,9 +39,11 @@ class Report:
     """The result of an experiment.
 
     Attributes:
-        arms: ``baseline``, ``default`` and, after a search, ``tuned``.
-        gaps: of ``default`` and ``tuned`` against the baseline.
+        arms: ``baseline``, ``default`` and, after a search, ``tuned``; before it ``tuned baseline``, if there is one.
+        gaps: of ``default`` and ``tuned`` against their references.
+        references: by candidate's arm: ``baseline``, or ``tuned baseline`` where the baseline was searched too.
         best: number and parameters of the winning trial, as the study shows them; ``None`` without a search.
+        best_baseline: the same of the baseline's search.
         diverged: by name of the run, what became of it; its AP counts in its arm.
         reservations: reasons for which the arms do not compare as they should.
     """
@@ -51,7 +54,9 @@ class Report:
     margin: float
     arms: Mapping[str, Arm]
     gaps: Mapping[str, Gap]
+    references: Mapping[str, str]
     best: Mapping[str, Any] | None
+    best_baseline: Mapping[str, Any] | None
     cost: Cost
     diverged: Mapping[str, str]
     reservations: Sequence[str]
@@ -66,8 +71,9 @@ class Report:
                 name: {"precision": arm.precision, "seeds": list(arm.ap), "ap": list(arm.ap.values())}
                 for name, arm in self.arms.items()
             },
-            "gaps": {name: gap_json(gap) for name, gap in self.gaps.items()},
+            "gaps": {name: {**gap_json(gap), "against": self.references[name]} for name, gap in self.gaps.items()},
             "best": None if self.best is None else dict(self.best),
+            "best_baseline": None if self.best_baseline is None else dict(self.best_baseline),
             "cost": self.cost.to_json(),
             "diverged": dict(self.diverged),
             "reservations": list(self.reservations),
@@ -81,6 +87,8 @@ class Report:
             "default": "on other seeds" if is_null else "with the default recipe",
             "tuned": "with the tuned recipe",
         }
+        if self.references.get("tuned") == TUNED_BASELINE:
+            subjects["tuned"] += f" against tuned {self.arms[TUNED_BASELINE].precision.upper()}"
         return [
             sentence(gap, candidate=f"{self.arms[name].precision.upper()} {subjects[name]}")
             for name, gap in self.gaps.items()
@@ -95,12 +103,15 @@ def build_report(
     metric: str,
     best: Mapping[str, Any] | None,
     cost: Cost,
+    best_baseline: Mapping[str, Any] | None = None,
+    looks: Looks | None = None,
 ) -> Report:
     """Judges the arms.
 
     Args:
         jobs: of each arm.
         records: of their runs, by signature.
+        looks: that were taken before; this one is added. ``None`` where it is not the answer, and others follow.
 
     Raises:
         UserError: the AP of a run is no number, or no percentage.
@@ -112,9 +123,9 @@ def build_report(
         )
         for name, arm in jobs.items()
     }
-    gaps = {
-        name: measure_gap(arms["baseline"].ap, arm.ap, plan.margin) for name, arm in arms.items() if name != "baseline"
-    }
+    measure = measure_gap if plan.max_seeds is None else measure_sequentially
+    references = {name: plan.reference(name) for name in plan.judged(arms)}
+    gaps = {name: measure(arms[of].ap, arms[name].ap, plan.margin) for name, of in references.items()}
     return Report(
         experiment=plan.name,
         scale=plan.conditions.scale,
@@ -122,12 +133,16 @@ def build_report(
         margin=plan.margin,
         arms=arms,
         gaps=gaps,
+        references=references,
         best=best,
+        best_baseline=best_baseline,
         cost=cost,
         diverged=diverged_runs(jobs, records),
         reservations=[
             *reservations([records[job.spec.signature] for arm in jobs.values() for job in arm]),
-            *lost_references(jobs, records, {"baseline"}),
+            *lost_references(jobs, records, set(references.values())),
+            *_tuned_alone(jobs, gaps, references),
+            *(looks.take(plan, jobs, {name: arm.ap for name, arm in arms.items()}) if looks else ()),
         ],
     )
 
@@ -139,7 +154,24 @@ def gap_json(gap: Gap) -> dict[str, Any]:
         "high": gap.high,
         "verdict": gap.verdict,
         "seeds_needed": gap.seeds_needed,
+        "method": gap.method,
+        "seeds": {"baseline": gap.baseline_seeds, "candidate": gap.candidate_seeds},
+        "sequential": gap.sequential,
     }
+
+
+def _tuned_alone(
+    jobs: Mapping[str, Sequence[Job]], gaps: Mapping[str, Gap], references: Mapping[str, str]
+) -> list[str]:
+    """A reservation on a gap that is closed by a recipe which the baseline was never given the chance to find."""
+    return [
+        f"{name} is closed against a baseline that was not tuned, and by another recipe than its own: that gap holds "
+        "what tuning gains in any precision; --tune-baseline judges tuned against tuned"
+        for name, gap in gaps.items()
+        if gap.verdict == "closed"
+        and references[name] == "baseline"
+        and jobs[name][0].spec.recipe != jobs["baseline"][0].spec.recipe
+    ]
 
 
 def reservations(records: Sequence[RunRecord]) -> list[str]:

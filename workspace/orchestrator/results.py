@@ -1,5 +1,6 @@
 """The files that an experiment leaves: result, figure and tables, in the work folder and on MLflow's parent run."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,27 +19,31 @@ from workspace.search import Study
 from workspace.tracking import Publication, Tracker
 
 
-def write_results(folder: Path, report: Report, curves: pd.DataFrame, tracker: Tracker, study: Study | None) -> Path:
-    """Writes the result, its figure and the table of trials, and publishes them; returns the figure's path.
+def write_results(
+    folder: Path, report: Report, curves: pd.DataFrame, tracker: Tracker, studies: Sequence[Study]
+) -> Path:
+    """Writes the result, its figure and the tables of trials, and publishes them; returns the figure's path.
 
     Args:
         folder: of this experiment under these conditions.
         curves: of the arms, from :func:`ap_curves`.
+        studies: of the candidate, and of the baseline where that was searched too.
     """
-    trials = trials_table(study)
+    names = ("trials.csv", "baseline_trials.csv")
+    tables = {name: trials_table(study) for name, study in itertools.zip_longest(names[: len(studies) or 1], studies)}
     figure = sweep_figure(
         title=report.sentences[-1],
         gaps=report.gaps,
         arms={name: arm.ap for name, arm in report.arms.items()},
         curves=curves,
-        trials=trials,
+        trials=tables["trials.csv"],
     )
     return _publish(
         folder,
         tracker,
         content=report.to_json(),
         draw=partial(figure.savefig, format="png", dpi=120),
-        table=("trials.csv", trials),
+        tables=tables,
         metrics={f"gap/{name}": gap.mean for name, gap in report.gaps.items()},
         tags={f"verdict.{name}": gap.verdict for name, gap in report.gaps.items()},
         sentences=[*report.sentences, *divergence_lines(report.diverged)],
@@ -64,7 +69,7 @@ def write_comparison(folder: Path, report: ComparisonReport, tracker: Tracker) -
         tracker,
         content=report.to_json(),
         draw=partial(figure.savefig, format="png", dpi=120),
-        table=("table.csv", pd.DataFrame(report.rows())),
+        tables={"table.csv": pd.DataFrame(report.rows())},
         metrics={f"contrast/{name}": found.mean for name, found in report.contrasts.items()},
         tags={f"verdict.{name}": gap.verdict for name, gap in gaps.items()},
         sentences=[*report.sentences, *divergence_lines(report.diverged)],
@@ -77,18 +82,18 @@ def _publish(
     *,
     content: Mapping[str, Any],
     draw: Callable[[Path], object],
-    table: tuple[str, pd.DataFrame],
+    tables: Mapping[str, pd.DataFrame],
     metrics: Mapping[str, float],
     tags: Mapping[str, str],
     sentences: Sequence[str],
 ) -> Path:
     """Writes an experiment's files and shows them on its parent run; returns the figure's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    name, rows = table
-    files = folder / "result.json", folder / "figure.png", folder / name
+    files = (folder / "result.json", folder / "figure.png", *(folder / name for name in tables))
     write_json(files[0], content)
     write_atomically(files[1], draw)
-    write_atomically(files[2], lambda path: rows.to_csv(path, index=False))
+    for name, rows in tables.items():
+        write_atomically(folder / name, partial(rows.to_csv, index=False))
     summary = "\n\n".join(sentences)
     tracker.publish(Publication(metrics=metrics, tags=tags, summary=summary, files=files))
     return files[1]

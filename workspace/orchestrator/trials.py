@@ -57,7 +57,7 @@ def _job(plan: Plan, study: Study, trial: Trial) -> Job:
 def _question(plan: Plan) -> _Question:
     return {
         "identity": plan.study_identity,
-        "space": resolve(plan.experiment.space, plan.default_values),
+        "space": resolve(plan.space, plan.default_values),
         "seed": _SAMPLER_SEED,
         "prune_from": math.ceil(_PRUNE_FROM * plan.trial(0, {}).spec.epochs),
     }

@@ -1,0 +1,84 @@
+"""The looks that a verdict was taken at: which seeds come next, and what was looked at before."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from workspace.files import write_json
+from workspace.gap import Gap, measure_sequentially
+from workspace.orchestrator.plan import Job, Plan
+
+LOOKS_FILE = "looks.json"
+"""In an experiment's folder: by candidate's arm and by what was trained in both, the seeds at which it was judged."""
+
+
+def seeds_to_come(plan: Plan, arms: Mapping[str, Mapping[int, float]]) -> dict[str, int]:
+    """Seeds of each arm, at most, when the verdict on every candidate is decided or the last look is made.
+
+    Args:
+        arms: AP in points of the runs that are finished, by seed, by arm; the first seeds, without a hole.
+    """
+    assert plan.max_seeds is not None
+    seeds = dict.fromkeys(arms, 0)
+    for name in plan.judged(arms):
+        candidate, reference = arms[name], plan.reference(name)
+        needed = plan.max_seeds
+        if candidate and arms[reference]:
+            gap = measure_sequentially(arms[reference], candidate, plan.margin)
+            if gap.verdict != "undecided":
+                needed = gap.candidate_seeds
+        seeds[name] = needed
+        seeds[reference] = max(seeds[reference], needed)
+    return seeds
+
+
+class Looks:
+    """The verdicts that were taken under an experiment's conditions, in its folder; read when this is made.
+
+    A verdict on a number of seeds that was fixed beforehand errs in 5 % of studies. One that was looked at before with
+    fewer seeds, and had more added since, errs more often, and so does the best of several tuned recipes. Neither can
+    be seen in the numbers, so each look is written down.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / LOOKS_FILE
+        self._seen: dict[str, dict[str, list[int]]] = json.loads(self._path.read_text()) if self._path.exists() else {}
+
+    def take(self, plan: Plan, jobs: Mapping[str, Sequence[Job]], aps: Mapping[str, Mapping[int, float]]) -> list[str]:
+        """Writes down that these arms are judged now; returns what is to be said of the looks before.
+
+        Args:
+            jobs: of each arm.
+            aps: AP in points by seed, by arm.
+        """
+        said = []
+        for arm in plan.judged(jobs):
+            reference = plan.reference(arm)
+            seeds = min(len(aps[reference]), len(aps[arm]))
+            # What an arm trains is what its first seed does; the candidate's alone would miss another FP32 recipe.
+            pair = f"{jobs[reference][0].spec.signature}-{jobs[arm][0].spec.signature}"
+            pairs = self._seen.setdefault(arm, {})
+            looks = pairs.setdefault(pair, [])
+            earlier = [look for look in looks if look < seeds]
+            if earlier and plan.max_seeds is None:
+                gap = measure_sequentially(aps[reference], aps[arm], plan.margin)
+                said.append(_looked_at_before(arm, earlier, gap))
+            if len(pairs) > 1:
+                said.append(
+                    f"{arm}: {len(pairs)} tuned recipes were judged on these seeds and pictures, each with an error of "
+                    "its own of 5 %: the first was the one that was asked for"
+                )
+            if seeds not in looks:
+                looks.append(seeds)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self._path, self._seen)
+        return said
+
+
+def _looked_at_before(arm: str, earlier: Sequence[int], gap: Gap) -> str:
+    looks = " and ".join(str(look) for look in sorted(earlier))
+    interval = "" if gap.low is None else f" ({gap.low:+z.2f} to {gap.high:+z.2f} at {gap.candidate_seeds} seeds)"
+    return (
+        f"{arm} was judged before with {looks} seeds: the interval errs in 5 % of studies that look once. "
+        f"One that allows for looks says {gap.verdict}{interval}; --max-seeds reports that one"
+    )
