@@ -31,7 +31,7 @@ class ListedRun:
 
 
 def list_experiment(
-    plan: Plan, work_dir: Path, study: Study | None, baseline_study: Study | None = None
+    plan: Plan, work_dir: Path, study: Study | None = None, baseline_study: Study | None = None
 ) -> Sequence[ListedRun]:
     """All runs that the plan needs, in the order in which they are played; at most, where seeds are added.
 
