@@ -19,6 +19,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def left_by_kills(folder: Path) -> list[Path]:
+    """The temporary files of :func:`write_atomically` whose process was killed, or still writes."""
+    return list(folder.glob(".*.*"))
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -144,6 +144,12 @@ SPEC, CONFIG, AUDIT, RESULT = "spec.json", "config.py", "audit.json", "result.js
 FAILURE = "failure.json"
 """In the folder of a run that failed: why, and what its log said last."""
 
+CHECKPOINT = "checkpoint.pth"
+"""In the folder of a run that is not over: what it goes on from."""
+
+LOCK = "lock"
+"""In a run folder, held by whoever trains the run."""
+
 
 def run_folder(work_dir: Path, spec: RunSpec) -> Path:
     """Where the run of that spec lives: ``<work>/runs/<signature>``."""

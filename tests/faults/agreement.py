@@ -98,10 +98,10 @@ def _of_runs(work: Path) -> Iterator[str]:
         for event in events:
             if event["kind"] == "eval" and event["metrics"][METRIC] != _formula(spec, event["epoch"]) / 100:
                 yield f"run {name} was evaluated otherwise at epoch {event['epoch']}"
+        if left := [file.name for file in folder.iterdir() if file.name.startswith(".")]:
+            yield f"run {name} still has {', '.join(left)}"
         result = folder / "result.json"
         if result.exists():
-            if left := [file.name for file in folder.iterdir() if file.name.startswith(".")]:
-                yield f"run {name} still has {', '.join(left)}"
             if json.loads(result.read_text())["ap"] != _formula(spec, spec.epochs):
                 yield f"run {name} has another AP than its replay"
             steps = [event["step"] for event in history(folder) if event["kind"] == "step"]

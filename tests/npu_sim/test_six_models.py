@@ -9,7 +9,7 @@ from short_runs import losses, result_of, steps, stop_in_epoch, weights
 
 from workspace.detectors import DETECTORS
 from workspace.precision import FP32, LossScale, Precision
-from workspace.training.runner import CHECKPOINT
+from workspace.spec import CHECKPOINT
 from workspace.training.task import Task, train
 
 MakeTask = Callable[..., Task]

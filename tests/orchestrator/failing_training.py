@@ -20,6 +20,7 @@ def train(folder: Path, reasons: Sequence[str]) -> None:
     print(f"attempt {attempt}", flush=True)
     if attempt < len(reasons):
         if reasons[attempt] == KILLED:
+            (folder / f".result.json.{os.getpid()}").write_text("half")
             os.kill(os.getpid(), signal.SIGKILL)
         journal.write("end", status="failed", reason=reasons[attempt])
         raise SystemExit(1)

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from workspace.detectors import detector
-from workspace.files import write_json
+from workspace.files import left_by_kills, write_json
 from workspace.journal import JournalWriter
 from workspace.training.task import Task
 
@@ -22,8 +22,8 @@ def train(task: Task) -> None:
     task.folder.mkdir(parents=True, exist_ok=True)
     if (task.folder / "result.json").exists():
         raise AssertionError("a finished run was started again")
-    for left_by_a_kill in task.folder.glob(".*"):
-        left_by_a_kill.unlink()
+    for half_written in left_by_kills(task.folder):
+        half_written.unlink()
     write_json(task.folder / "spec.json", task.spec.to_json())
     checkpoint = task.folder / "checkpoint.json"
     done = json.loads(checkpoint.read_text())["epoch"] if checkpoint.exists() else 0

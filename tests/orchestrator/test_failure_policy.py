@@ -113,6 +113,7 @@ def test_one_that_does_not_pass_is_recorded(
     assert (failure["cause"], failure["attempts"], failure["device"]) == (cause, tried, "npu:0")
     assert failure["log"] == [f"attempt {number}" for number in range(tried)]
     assert loop.failures["baseline seed 0"].startswith(failure["reason"])
+    assert not list(folder_of(tmp_path, 0).glob(".*"))
 
 
 def test_a_device_that_fails_two_runs_in_a_row_is_set_aside(

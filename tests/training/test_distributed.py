@@ -19,10 +19,10 @@ import torch
 from workspace.errors import UserError
 from workspace.journal import Event, JournalReader, latest
 from workspace.precision import LossScale, Precision
+from workspace.spec import CHECKPOINT
 from workspace.training import data, run
 from workspace.training.data import DealtBatches
 from workspace.training.processes import ProcessKilledError, on_all_devices
-from workspace.training.runner import CHECKPOINT
 from workspace.training.task import Task
 
 MakeTask = Callable[..., Task]

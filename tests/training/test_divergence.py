@@ -11,8 +11,8 @@ from short_runs import result_of, steps, weights
 from workspace.journal import JournalReader
 from workspace.orchestrator.runs import RunRecord
 from workspace.precision import FP32, LossScale, Precision
+from workspace.spec import CHECKPOINT
 from workspace.training import run
-from workspace.training.runner import CHECKPOINT
 from workspace.training.task import Task
 
 MakeTask = Callable[..., Task]

@@ -19,9 +19,9 @@ from workspace.detectors import DETECTORS
 from workspace.errors import UserError
 from workspace.journal import JournalReader
 from workspace.precision import FP32, LossScale, Precision
+from workspace.spec import CHECKPOINT, LOCK
 from workspace.training import run
 from workspace.training.config import build_config
-from workspace.training.runner import CHECKPOINT
 from workspace.training.task import Task
 
 FP16 = Precision(name="fp16", loss_scale=LossScale(init=256.0))  # low enough that steps happen on random weights
@@ -181,7 +181,7 @@ def test_an_optimizer_that_torch_lacks_is_named(make_task: MakeTask) -> None:
 def test_a_second_worker_of_one_run_waits_and_trains_nothing(make_task: MakeTask) -> None:
     task = make_task(epochs=1)
     task.folder.mkdir(parents=True)
-    with (task.folder / "lock").open("w") as lock:
+    with (task.folder / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         second = threading.Thread(target=run.train, args=(task,))
         second.start()

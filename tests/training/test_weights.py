@@ -21,9 +21,8 @@ from torch import nn
 from workspace.detectors import DETECTORS, BackboneWeights, Detector, detector
 from workspace.errors import UserError
 from workspace.precision import FP32
-from workspace.spec import run_folder
+from workspace.spec import CHECKPOINT, run_folder
 from workspace.training import run
-from workspace.training.runner import CHECKPOINT
 from workspace.training.task import Task
 from workspace.training.weights import load_backbone, local_weights
 

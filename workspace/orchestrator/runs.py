@@ -1,13 +1,15 @@
 """What a run folder says of its run."""
 
+import fcntl
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from workspace.files import left_by_kills
 from workspace.journal import JournalReader
-from workspace.spec import RESULT
+from workspace.spec import CHECKPOINT, LOCK, RESULT
 
 RunState = Literal["new", "started", "finished", "failed"]
 
@@ -51,3 +53,25 @@ def run_state(folder: Path) -> RunState:
     if not events:
         return "new"
     return "failed" if events[-1]["kind"] == "end" else "started"
+
+
+def tidy(folder: Path, *, goes_on: bool) -> None:
+    """Removes what a kill left half written in a run's folder; not while another experiment trains the run.
+
+    Args:
+        goes_on: whether the run may be trained further, and needs its checkpoint.
+    """
+
+    def left() -> list[Path]:
+        checkpoint = folder / CHECKPOINT
+        return [*left_by_kills(folder), *([checkpoint] if checkpoint.exists() and not goes_on else [])]
+
+    if not left():
+        return
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        for path in left():
+            path.unlink(missing_ok=True)

@@ -16,11 +16,11 @@ from mmengine.hooks import Hook
 from workspace import devices
 from workspace.detectors import detector, mmdet_version
 from workspace.errors import UserError
-from workspace.files import write_json
+from workspace.files import left_by_kills, write_json
 from workspace.journal import JournalWriter, device_seconds
 from workspace.precision.audit import ArithmeticRecorder, Audit, contradictions, measured_fp32
 from workspace.precision.islands import make_islands
-from workspace.spec import AUDIT, CONFIG, RESULT, SPEC
+from workspace.spec import AUDIT, CONFIG, LOCK, RESULT, SPEC
 from workspace.training import data, metric, modules, optim_wrapper  # noqa: F401  registers what configurations name
 from workspace.training.config import build_config, island_members
 from workspace.training.divergence import DivergedError, DivergenceHook
@@ -47,12 +47,12 @@ def train(task: Task) -> None:
         ProcessKilledError: one of several processes was killed.
     """
     task.folder.mkdir(parents=True, exist_ok=True)
-    with (task.folder / "lock").open("w") as lock:
+    with (task.folder / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if (task.folder / RESULT).exists():
             return
-        for left_by_a_kill in task.folder.glob(".*"):
-            left_by_a_kill.unlink()
+        for half_written in left_by_kills(task.folder):
+            half_written.unlink()
         journal = JournalWriter(task.folder)
         try:
             write_json(task.folder / SPEC, task.spec.to_json())

@@ -18,11 +18,10 @@ from torch import nn
 
 from workspace.errors import UserError
 from workspace.files import write_atomically
-from workspace.spec import RunSpec
+from workspace.spec import CHECKPOINT, RunSpec
 from workspace.training.batch_norm import share_batch_norms
 from workspace.training.weights import load_backbone
 
-CHECKPOINT = "checkpoint.pth"
 MODEL = "model.pth"
 BEST = "best.pth"
 """The weights that evaluated best so far; where those are the last ones, another name of the same file."""
