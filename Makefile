@@ -29,8 +29,11 @@ lint: setup ## ruff, mypy, shellcheck
 	@mypy
 	@shellcheck -x tools/setup tools/setup-npu-sim .ci/run tests/npu_sim/set_env.sh
 
+# A file's tests stay in one process: they share what its fixtures trained. ARGS=-n0 for a single process and a debugger.
+SHARED_OUT := -n 2 --dist loadfile
+
 test: lint ## lint, then all tests that take seconds
-	python -m pytest -m "not slow" $(ARGS)
+	python -m pytest $(SHARED_OUT) -m "not slow" $(ARGS)
 
 test-slow: setup ## the tests that take minutes
 	python -m pytest -m slow $(ARGS)
@@ -42,4 +45,4 @@ chaos: setup ## kills and other faults over small sweeps until KILLS have hit: d
 test-npu: setup ## on a simulated NPU: the real torch_npu over a CANN built here (tests/npu_sim)
 	@tools/setup-npu-sim "$(ENVIRONMENT)" .venv-npu
 	@source .venv-npu/cann/set_env.sh && \
-	    .venv-npu/bin/python -m pytest tests/npu_sim tests/devices tests/training/test_hccl_processes.py $(ARGS)
+	    .venv-npu/bin/python -m pytest $(SHARED_OUT) tests/npu_sim tests/devices tests/training/test_hccl_processes.py $(ARGS)

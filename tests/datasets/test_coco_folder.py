@@ -158,7 +158,8 @@ def test_second_start_reads_no_picture_and_warns_again(
 ) -> None:
     coco_folder.change("val", first("annotations", bbox=[1, 1, 0, 5]))
     dataset = opened(coco_folder)
-    warned = caplog.text
+    warned = caplog.messages
+    assert warned
     caplog.clear()
 
     def read(*_: object) -> None:
@@ -168,7 +169,7 @@ def test_second_start_reads_no_picture_and_warns_again(
     monkeypatch.setattr(pictures, "file_digest", read)
     monkeypatch.setattr(cv2, "imdecode", read)
     assert opened(coco_folder) == dataset
-    assert caplog.text == warned
+    assert caplog.messages == warned
 
 
 def test_same_content_elsewhere_is_not_decoded_again(coco_folder: CocoFolder, monkeypatch: pytest.MonkeyPatch) -> None:
