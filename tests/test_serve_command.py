@@ -5,9 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 from real_servers import free_port
 
@@ -37,6 +39,40 @@ def test_a_port_that_is_taken_is_said_in_a_line(option: str, tmp_path: Path) -> 
 def test_two_servers_on_one_port_are_refused(tmp_path: Path) -> None:
     port = free_port()
     assert "that is MLflow's" in refused("--work-dir", tmp_path, "--port", port, "--dashboard-port", port)
+
+
+FAMILY = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+WATCH = """
+import sys, time
+from pathlib import Path
+from workspace.commands.serve import Server, started
+with started(Server("a family", sys.argv[1:4], 0, Path(sys.argv[4]))) as process:
+    print(process.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("last", [signal.SIGKILL, signal.SIGINT])
+def test_nothing_that_was_started_outlives_it(last: signal.Signals, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    family = (sys.executable, "-c", FAMILY)
+    with subprocess.Popen(
+        [sys.executable, "-c", WATCH, *family, str(log)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        parent = psutil.Process(int(process.stdout.readline()))
+        while not log.read_text():
+            time.sleep(0.05)
+        started = [parent, *parent.children(recursive=True)]
+        assert int(log.read_text()) in [child.pid for child in started]
+        process.send_signal(last)
+    _, left = psutil.wait_procs(started, timeout=30)
+    assert [one for one in left if one.status() != psutil.STATUS_ZOMBIE] == []
 
 
 @pytest.mark.slow

@@ -18,7 +18,9 @@ from workspace.cli import reporting_errors
 from workspace.errors import UserError
 
 _START_SECONDS = 120.0
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 10
+_GUARD = f"read -r nothing; trap '' TERM; kill -TERM 0; sleep {_STOP_SECONDS}; kill -KILL 0"
+"""For a shell: waits for the end of the one process that could write to it, and ends its group."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def serve(work_dir: Path, host: str, port: int, dashboard_port: int) -> None:
             Server("MLflow", (*runs, *artifacts, "--workers", "1"), port, logs / "mlflow.log"),
             Server("optuna-dashboard", studies, dashboard_port, logs / "optuna-dashboard.log"),
         )
-        with _started(servers[0]) as mlflow, _started(servers[1]) as dashboard, suppress(KeyboardInterrupt):
+        with started(servers[0]) as mlflow, started(servers[1]) as dashboard, suppress(KeyboardInterrupt):
             processes = dict(zip(servers, (mlflow, dashboard), strict=True))
             for server, process in processes.items():
                 _await_answer(host, server, process)
@@ -89,21 +91,35 @@ def serve(work_dir: Path, host: str, port: int, dashboard_port: int) -> None:
 
 
 @contextmanager
-def _started(server: Server) -> Iterator[subprocess.Popen[bytes]]:
-    """The program in a process group of its own, which is ended with all that it started."""
+def started(server: Server) -> Iterator[subprocess.Popen[bytes]]:
+    """The program, which is ended with all that it started on leaving, and also when this process is killed."""
     env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # workers for evaluating language models
-    with server.log.open("wb") as log:
-        process = subprocess.Popen(server.command, stdout=log, stderr=log, env=env, start_new_session=True)
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
+    with server.log.open("wb") as log, _guarded_group() as group:
+        process = subprocess.Popen(
+            server.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, process_group=group
+        )
         try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            yield process
+        finally:
+            os.killpg(group, signal.SIGTERM)
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(group, signal.SIGKILL)
+                process.wait()
+
+
+@contextmanager
+def _guarded_group() -> Iterator[int]:
+    """A process group that is gone on leaving, and soon after this process however that ends.
+
+    A signal at the parent's death (prctl(2)) would reach a program alone, and not what it started in turn.
+    """
+    with subprocess.Popen(["sh", "-c", _GUARD], stdin=subprocess.PIPE, process_group=0) as guard:
+        try:
+            yield guard.pid
+        finally:
+            os.killpg(guard.pid, signal.SIGKILL)
 
 
 def _await_answer(host: str, server: Server, process: "subprocess.Popen[bytes]") -> None:
