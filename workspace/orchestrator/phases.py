@@ -192,7 +192,9 @@ def _until_decided(
         added = [job for arm, runs in more.items() for job in runs[len(jobs[arm]) :]]
         if not added:
             break
-        loop.play(iter(added))
+        runs_once = {job.spec.signature: job for job in reversed(added)}  # the default recipe may be the tuned one
+        loop.play(reversed(runs_once.values()))
+        loop.play(job for job in added if job is not runs_once[job.spec.signature])
         jobs = more
     return jobs
 
