@@ -33,6 +33,7 @@ def test_the_options_of_an_experiment_are_frozen() -> None:
         "--address": None,
         "--keep": "best",
         "--trials": None,
+        "--diagnosis": None,
         "--seeds": None,
         "--max-seeds": None,
         "--tune-baseline": False,

@@ -72,6 +72,12 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
     click.option(
         "--trials", type=click.IntRange(min=0), help="Recipes that a search tries, the default one among them; 0: none."
     ),
+    click.option(
+        "--diagnosis",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Begin the search with what `python -m workspace diagnose` proposes, and end it when that is enough.",
+    ),
     click.option("--seeds", type=click.IntRange(min=1), help="Runs of each arm for the verdict."),
     click.option(
         "--max-seeds",

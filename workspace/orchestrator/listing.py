@@ -1,15 +1,17 @@
 """The runs of a plan and what is known of each: the first half of the answer to ``--plan``."""
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from workspace.orchestrator.diagnosed import Progress, rules
 from workspace.orchestrator.looks import seeds_to_come
 from workspace.orchestrator.plan import ComparisonPlan, Job, Plan
 from workspace.orchestrator.runs import RunRecord, run_state
 from workspace.search import Study, Trial
-from workspace.spec import run_folder
+from workspace.spec import RunSpec, run_folder
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,53 @@ def _list_search(plan: Plan, work_dir: Path, study: Study | None) -> tuple[list[
     """The trials of a search, and its winner once all of them are settled."""
     runs = []
     rows = {} if study is None else {row.number: row for row in study.trials()}
+    first = [{}, *plan.start.first] if plan.start else [{}]
     settled = 0
     for number in range(plan.trials):
         row = rows.get(number)
         # A trial that was cut off while it was being asked has some of its parameters only.
         if study is None or row is None or row.labels.keys() != study.space.words.keys():
-            runs.append(_listed(plan, plan.trial(number, {}), work_dir, known=number == 0))
+            changes = first[number] if number < len(first) else {}
+            runs.append(_listed(plan, plan.trial(number, changes), work_dir, known=number < len(first)))
             continue
         job = plan.trial(number, study.space.decode(row.labels))
         runs.append(_listed(plan, job, work_dir, lost=row.state if row.state in ("pruned", "failed") else None))
         settled += row.state in ("finished", "pruned", "failed")
+    if plan.start is not None:
+        return _list_diagnosed(plan, work_dir, study, runs)
     return runs, study.best(plan.trials) if study is not None and settled == plan.trials else None
+
+
+def _list_diagnosed(
+    plan: Plan, work_dir: Path, study: Study | None, trials: list[ListedRun]
+) -> tuple[list[ListedRun], Trial | None]:
+    """The reference's runs, the trials, and further seeds of their recipes, at most; the winner once the search ended.
+
+    Its recipes' further seeds are not known before: as many as may be are listed.
+    """
+    reference = [_listed(plan, plan.searched_for(seed), work_dir) for seed in range(rules(plan).seeds)]
+    if study is not None:
+        progress = Progress.of(plan, study, lambda spec: _ap(work_dir, spec))
+        step = rules(plan).next_step(progress.points, progress.reference, asked=progress.asked, trials=plan.trials)
+        if step == "stop" and not progress.running:
+            chosen = rules(plan).chosen(progress.points)
+            further = [
+                _listed(plan, plan.further(at.number, study.trial(at.number).params, seed), work_dir)
+                for at in progress.points
+                for seed in range(1, len(at.values))
+            ]
+            known = [*reference[: len(progress.reference)], *trials[: progress.asked], *further]
+            return known, None if chosen is None else study.trial(chosen.number)
+    unknown = [
+        dataclasses.replace(plan.further(0, {}, seed), name=f"further seed {seed}")
+        for seed in range(1, rules(plan).further + 1)
+    ]
+    return [*reference, *trials, *(_listed(plan, job, work_dir, known=False) for job in unknown)], None
+
+
+def _ap(work_dir: Path, spec: RunSpec) -> float | None:
+    folder = run_folder(work_dir, spec)
+    return RunRecord.load(folder).ap if run_state(folder) == "finished" else None
 
 
 def list_comparison(plan: ComparisonPlan, work_dir: Path) -> Sequence[ListedRun]:

@@ -17,6 +17,7 @@ from workspace.orchestrator.bill import bills
 from workspace.orchestrator.comparison import build_comparison
 from workspace.orchestrator.conditions import Conditions
 from workspace.orchestrator.cost import Costs
+from workspace.orchestrator.diagnosed import Found, find, with_diagnosis
 from workspace.orchestrator.disk import room
 from workspace.orchestrator.display import print_plan
 from workspace.orchestrator.listing import ListedRun, list_comparison, list_experiment
@@ -36,7 +37,7 @@ from workspace.orchestrator.playing import (
 from workspace.orchestrator.report import Cost, Report, build_report, divergence_lines
 from workspace.orchestrator.results import ap_curves, write_comparison, write_results
 from workspace.orchestrator.settings import Settings
-from workspace.orchestrator.tables import comparison_tables, result_table
+from workspace.orchestrator.tables import comparison_tables, front_table, result_table
 from workspace.orchestrator.trials import open_study, search, study_exists
 from workspace.search import Study, Trial
 from workspace.spec import RunSpec
@@ -82,7 +83,7 @@ def list_plan(question: Experiment | Comparison, settings: Settings) -> None:
 
 def _experiment_plan(experiment: Experiment, settings: Settings, given: Conditions) -> Plan:
     effort = experiment.efforts[settings.scale]
-    return Plan(
+    plan = Plan(
         experiment=experiment,
         conditions=given,
         seeds=effort.seeds if settings.seeds is None else settings.seeds,
@@ -90,10 +91,12 @@ def _experiment_plan(experiment: Experiment, settings: Settings, given: Conditio
         max_seeds=settings.max_seeds,
         tune_baseline=settings.tune_baseline,
     )
+    return plan if settings.diagnosis is None else with_diagnosis(plan, settings.diagnosis)
 
 
 def _comparison_plan(comparison: Comparison, settings: Settings, given: Conditions) -> ComparisonPlan:
-    for option, value in (("--trials", settings.trials), ("--storage", settings.storage)):
+    searching = {"--trials": settings.trials, "--storage": settings.storage, "--diagnosis": settings.diagnosis}
+    for option, value in searching.items():
         if value is not None:
             raise UserError(f"{option} {value}: {comparison.name} compares arms and searches nothing; leave it out")
     if settings.tune_baseline:
@@ -134,7 +137,8 @@ def _play_experiment(plan: Plan, settings: Settings, console: Console, json_file
         figure = write_results(folder, report, curves, loop.tracker, studies)
     if json_file is not None:
         write_json(json_file, report.to_json())
-    console.print(result_table(report))
+    for table in (result_table(report), *front_table(report)):
+        console.print(table)
     _say(console, (*report.sentences, *divergence_lines(report.diverged)), report.reservations)
     _show(console, figure, viewers(settings, studies))
 
@@ -146,11 +150,16 @@ def _phases(
     untuned = _arms(plan, {})
     waiting: Iterator[Job] = itertools.chain(*untuned.values())
     winners: dict[str, Trial] = {}
+    found: Found | None = None
     for searching, study in zip(plan.searches, studies, strict=True):
         loop.study = study
-        loop.play(itertools.chain(waiting, search(searching, study, loop.recall)))
+        if searching.start is not None:
+            found = find(searching, study, loop, waiting)
+            winner: Trial | None = found.chosen
+        else:
+            loop.play(itertools.chain(waiting, search(searching, study, loop.recall)))
+            winner = study.best(plan.trials)
         waiting = iter(())
-        winner = study.best(plan.trials)
         if winner is None:
             raise UserError(f"{plan.name}: no trial of the search finished; see the logs under runs/")
         winners[searching.searched] = winner
@@ -167,6 +176,7 @@ def _phases(
         best_baseline=best.get("baseline"),
         cost=_cost(loop),
         looks=looks,
+        found=found,
     )
     return report, jobs
 

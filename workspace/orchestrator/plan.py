@@ -22,6 +22,9 @@ TUNED_BASELINE = "tuned baseline"
 _SEARCH_SEEDS_FROM = 1000
 """Trial n trains with seed 1000 + n: never a seed of the verdict, and never the same luck twice."""
 
+_FURTHER_SEEDS_FROM = 1_000_000
+"""Further seeds of a search's recipes begin here, the same for all of them."""
+
 _RECIPE_FIELDS = frozenset(f.name for f in dataclasses.fields(Recipe))
 _PRECISION_FIELDS = frozenset(f.name for f in dataclasses.fields(Precision))
 
@@ -48,6 +51,21 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a search knows from a diagnosis before it begins.
+
+    Attributes:
+        first: values of what is tried after the default recipe, before the sampler's own; the most promising first.
+        in_half: share (0 to 1) of a recipe's operations that are computed in half, by its FP32 islands.
+        set_aside: in a line each, what the diagnosis proposes and the search does not try.
+    """
+
+    first: Sequence[Mapping[str, Any]]
+    in_half: Mapping[tuple[str, ...], float]
+    set_aside: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """The runs of one experiment under the conditions of one start.
 
@@ -58,6 +76,8 @@ class Plan:
             which it is looked at. ``None`` for one look at ``seeds``.
         tune_baseline: whether the baseline has a search of its own, and the tuned candidate is judged against it.
         searched: the precision whose recipe `trial` and `confirm` are of.
+        start: of a search that a diagnosis began and that ends when it has its answer; ``None`` for one that tries all
+            its trials and takes the best.
     """
 
     experiment: Experiment
@@ -67,6 +87,7 @@ class Plan:
     max_seeds: int | None = None
     tune_baseline: bool = False
     searched: Literal["candidate", "baseline"] = "candidate"
+    start: Start | None = None
 
     def __post_init__(self) -> None:
         unknown = set(self.experiment.space) - _RECIPE_FIELDS - _PRECISION_FIELDS
@@ -117,6 +138,16 @@ class Plan:
         name = f"baseline trial {number}" if self.searched == "baseline" else f"trial {number}"
         return Job(spec=spec, phase="search", arm="trial", name=name, trial=number)
 
+    def further(self, number: int, changes: Mapping[str, Any], seed: int) -> Job:
+        """One more run of a trial's recipe: the search's split, the so many-th further seed, from 1 on."""
+        spec = self._spec(self._searched, changes, _FURTHER_SEEDS_FROM + seed, "search")
+        return Job(spec=spec, phase="search", arm="trial", name=f"trial {number} seed {seed}")
+
+    def searched_for(self, seed: int) -> Job:
+        """The baseline's run on the search's split, by which a search sees what it is to reach; seeds from 0 on."""
+        spec = self._spec(self.experiment.baseline, {}, _FURTHER_SEEDS_FROM + seed, "search")
+        return Job(spec=spec, phase="search", arm="trial", name=f"reference seed {seed}")
+
     @property
     def searches(self) -> Sequence["Plan"]:
         """The plan itself where it has a search, and then that of the baseline's where it has one too."""
@@ -124,7 +155,7 @@ class Plan:
 
     def for_baseline(self) -> "Plan":
         """The same plan with the baseline's search in place of the candidate's."""
-        return dataclasses.replace(self, searched="baseline", tune_baseline=False)
+        return dataclasses.replace(self, searched="baseline", tune_baseline=False, start=None)
 
     def at(self, seeds: int) -> "Plan":
         """The same plan with that many seeds of each arm."""
@@ -154,7 +185,7 @@ class Plan:
     def run_count(self) -> int:
         """Runs that the plan needs, at most."""
         seeds, searches = self.max_seeds or self.seeds, len(self.searches)
-        return (2 + searches) * seeds + searches * self.trials
+        return (2 + searches) * seeds + searches * self.trials + bool(self.start)
 
     @property
     def margin(self) -> float:
@@ -163,8 +194,14 @@ class Plan:
     @property
     def default_values(self) -> dict[str, Any]:
         """The precision's own values of the parameters that the search changes."""
+        return {name: self.default_value(name) for name in self.space}
+
+    def default_value(self, name: str) -> Any:
+        """The default recipe's or the precision's own; `UserError` where neither has such a field."""
         recipe = detector(self.experiment.detector).variant(self.conditions.scale).recipe
-        return {name: getattr(recipe if name in _RECIPE_FIELDS else self._searched, name) for name in self.space}
+        if name not in _RECIPE_FIELDS | _PRECISION_FIELDS:
+            raise UserError(f"{name}: neither a field of Recipe nor of Precision")
+        return getattr(recipe if name in _RECIPE_FIELDS else self._searched, name)
 
     @property
     def study_identity(self) -> dict[str, Any]:

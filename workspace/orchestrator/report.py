@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workspace.gap import Gap, measure_gap, measure_sequentially, sentence
+from workspace.orchestrator.diagnosed import Found
 from workspace.orchestrator.looks import Looks
 from workspace.orchestrator.plan import TUNED_BASELINE, Job, Plan
 from workspace.orchestrator.runs import RunRecord
@@ -44,6 +45,7 @@ class Report:
         references: by candidate's arm: ``baseline``, or ``tuned baseline`` where the baseline was searched too.
         best: number and parameters of the winning trial, as the study shows them; ``None`` without a search.
         best_baseline: the same of the baseline's search.
+        found: what a search that a diagnosis began found; ``None`` without.
         diverged: by name of the run, what became of it; its AP counts in its arm.
         reservations: reasons for which the arms do not compare as they should.
     """
@@ -60,6 +62,7 @@ class Report:
     cost: Cost
     diverged: Mapping[str, str]
     reservations: Sequence[str]
+    found: Found | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -74,6 +77,7 @@ class Report:
             "gaps": {name: {**gap_json(gap), "against": self.references[name]} for name, gap in self.gaps.items()},
             "best": None if self.best is None else dict(self.best),
             "best_baseline": None if self.best_baseline is None else dict(self.best_baseline),
+            **({} if self.found is None else {"search": self.found.to_json()}),
             "cost": self.cost.to_json(),
             "diverged": dict(self.diverged),
             "reservations": list(self.reservations),
@@ -105,6 +109,7 @@ def build_report(
     cost: Cost,
     best_baseline: Mapping[str, Any] | None = None,
     looks: Looks | None = None,
+    found: Found | None = None,
 ) -> Report:
     """Judges the arms.
 
@@ -136,6 +141,7 @@ def build_report(
         references=references,
         best=best,
         best_baseline=best_baseline,
+        found=found,
         cost=cost,
         diverged=diverged_runs(jobs, records),
         reservations=[

@@ -22,6 +22,7 @@ class Settings:
             machine alone. Paths are absolute with Ray, whose workers have another current folder.
         keep: weights that a run leaves in its folder.
         trials, seeds: ``None`` for the experiment's own effort at this scale.
+        diagnosis: file that a search begins with; ``None`` for a search of the experiment's space alone.
         max_seeds, tune_baseline: see `workspace.orchestrator.plan.Plan`.
         tracking_uri, storage: of MLflow and of Optuna; ``None`` for SQLite under ``work_dir``.
     """
@@ -37,6 +38,7 @@ class Settings:
     keep: Keep = "best"
     trials: int | None = None
     seeds: int | None = None
+    diagnosis: Path | None = None
     max_seeds: int | None = None
     tune_baseline: bool = False
     tracking_uri: str | None = None

@@ -20,6 +20,30 @@ def result_table(report: Report) -> Table:
     return table
 
 
+def front_table(report: Report) -> list[Table]:
+    """What a diagnosed search found to choose from: AP on the search split against what stays in half."""
+    if report.found is None or report.best is None:
+        return []
+    found = report.found
+    ended = "ended when a recipe did as well as the reference" if found.is_reached else "tried all its trials"
+    table = Table(
+        title="what the search chose from: AP on its own split against the share of operations in half",
+        caption="\n".join([f"The search {ended}.", *(f"Proposed and not tried: {line}" for line in found.set_aside)]),
+        caption_justify="left",
+    )
+    for column in ("recipe", "in half", "seeds", "AP", ""):
+        table.add_column(column, justify="left" if column in ("recipe", "") else "right")
+    chosen = found.chosen.number
+    points = {point.number: point for point in (*found.front, *(at for at in found.points if at.number == chosen))}
+    for point in sorted(points.values(), key=lambda point: (-point.in_half, point.mean)):
+        mark = "chosen" if point.number == chosen else ""
+        cells = (f"{100 * point.in_half:.0f} %", str(len(point.values)), _spread(list(point.values)), mark)
+        table.add_row(f"trial {point.number}", *cells)
+    baseline = report.arms["baseline"].precision
+    table.add_row(f"{baseline} reference", "0 %", str(len(found.reference)), _spread(list(found.reference)), "")
+    return [table]
+
+
 def comparison_tables(report: ComparisonReport) -> list[Table]:
     """The contrasts, beside what was published; before them the arms, where a contrast is more than two of them."""
     are_pairs = all(report.pair(name) for name in report.weights)

@@ -120,7 +120,7 @@ class Study:
                 storage=self._rdb,
                 direction="maximize",
                 sampler=RestartableSampler(seed),
-                pruner=_pruner(prune_from),
+                pruner=pruner(prune_from),
                 load_if_exists=True,
             )
             there = len(self._study.get_trials(deepcopy=False))
@@ -240,11 +240,11 @@ class Study:
                 number=stored.number,
                 state=states[stored.state.name],
                 value=stored.value,
-                labels=stored.params,
-                reports=stored.intermediate_values,
-                attrs=stored.user_attrs,
+                labels=dict(stored.params),
+                reports=dict(stored.intermediate_values),
+                attrs=dict(stored.user_attrs),
             )
-            for stored in self._study.get_trials()
+            for stored in self._study.get_trials(deepcopy=False)  # thousands, of which Optuna holds the settled ones
         ]
 
     def best(self, among: int | None = None) -> Trial | None:
@@ -305,7 +305,7 @@ def _name(experiment: str, question: dict[str, Any]) -> str:
     return f"{experiment}-{digest[:8]}"
 
 
-def _pruner(prune_from: int) -> "BasePruner":
+def pruner(prune_from: int) -> "BasePruner":
     """Stops a trial whose best report so far is worse than three quarters of the finished trials were at that step.
 
     Not the median: before the learning rate has decayed AP ranks recipes badly, and finished trials are survivors, so

@@ -1,0 +1,165 @@
+"""A search that a diagnosis begins: its plan, and whole experiments of it with the synthetic worker."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_plan import SWEEP, plan
+from synthetic_runs import answer_of, command, play, without_cost
+
+from workspace.errors import UserError
+from workspace.orchestrator.bill import bills
+from workspace.orchestrator.cost import Costs
+from workspace.orchestrator.diagnosed import with_diagnosis
+from workspace.orchestrator.listing import list_experiment
+from workspace.precision import LossScale
+
+EXPERIMENT = "fcos_fp16_sweep"
+OPTIONS = ("--trials", "6", "--seeds", "2")
+PROPOSALS: tuple[dict[str, Any], ...] = (
+    {"fp32_islands": ["backbone"]},
+    {"lr": 0.0055, "fp32_islands": ["bbox_head.conv_cls"]},
+    {"loss_scale": {"policy": "dynamic", "init": 1024.0, "growth_interval": 2000}},
+)
+
+
+def diagnosis(folder: Path, *proposals: dict[str, Any], detector: str = "fcos", precision: str = "fp16") -> Path:
+    file = folder / "diagnosis.json"
+    file.write_text(
+        json.dumps(
+            {
+                "detector": detector,
+                "scale": "demo",
+                "precision": {"name": precision},
+                "causes": [],
+                "proposals": [{"changes": changes, "why": "", "flops_in_half": 1.0} for changes in proposals],
+            }
+        )
+    )
+    return file
+
+
+def test_the_space_holds_what_is_proposed_and_worth_it(tmp_path: Path) -> None:
+    begun = with_diagnosis(plan(), diagnosis(tmp_path, *PROPOSALS, {"fp32_islands": []}))
+    assert begun.start is not None
+    assert [point["fp32_islands"] for point in begun.start.first] == [("bbox_head.conv_cls",), ()]
+    assert begun.start.first[0]["lr"] == 0.0055
+    assert begun.start.first[1]["loss_scale"] == LossScale(init=1024.0)
+    assert begun.space["lr"].high == pytest.approx(0.006)  # twice the default, as the experiment has it
+    (aside,) = begun.start.set_aside
+    assert aside == "fp32_islands ('backbone',): only 28 % of the operations would stay in half"
+    assert [label for label, _ in begun.space["fp32_islands"].options] == ["none", "head", "bbox_head.conv_cls"]
+    shares = begun.start.in_half
+    assert shares[()] == 1 > shares["bbox_head.conv_cls",] > shares["head",] > 0.5 > shares["backbone",] > 0
+    assert begun.for_baseline().start is None
+
+
+def test_the_experiment_s_own_studies_stay_what_they_are(tmp_path: Path) -> None:
+    assert plan().study_identity == with_diagnosis(plan(), diagnosis(tmp_path, *PROPOSALS)).study_identity
+    nothing = with_diagnosis(plan(), diagnosis(tmp_path))
+    assert nothing.space == SWEEP.space
+    assert nothing.trial(3, {"lr": 0.004}) == plan().trial(3, {"lr": 0.004})
+
+
+def test_runs_beside_the_trials_have_the_search_s_split_and_seeds_of_their_own() -> None:
+    small = plan(trials=50, seeds=30)
+    judged = {job.spec.seed for job in (*small.baseline(), *small.default(), *small.confirm({}))}
+    trials = {small.trial(number, {}).spec.seed for number in range(50)}
+    beside = [small.searched_for(0), small.searched_for(1), small.further(7, {"lr": 0.004}, 1)]
+    assert {job.spec.data.evaluate for job in beside} == {"search"}
+    assert not {job.spec.seed for job in beside} & (judged | trials)
+    assert [job.name for job in beside] == ["reference seed 0", "reference seed 1", "trial 7 seed 1"]
+    assert beside[1].spec.precision.name == "fp32"
+    assert beside[2].spec == dataclasses.replace(small.trial(7, {"lr": 0.004}).spec, seed=beside[1].spec.seed)
+
+
+@pytest.mark.parametrize(
+    ("proposals", "changes", "said"),
+    [
+        ((), {"detector": "ssdlite"}, "it is of ssdlite in fp16; small_sweep searches for fcos in fp16"),
+        ((), {"precision": "bf16"}, "it is of fcos in bf16; small_sweep searches for fcos in fp16"),
+        (({"zeal": 1},), {}, "zeal: neither a field of Recipe nor of Precision"),
+        (({"fp32_islands": ["nose"]},), {}, "fcos has no FP32 island nose"),
+    ],
+)
+def test_a_diagnosis_of_something_else_is_refused(
+    proposals: tuple[dict[str, Any], ...], changes: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=said):
+        with_diagnosis(plan(), diagnosis(tmp_path, *proposals, **changes))
+    with pytest.raises(UserError, match="small_sweep searches nothing; give it --trials, or leave it out"):
+        with_diagnosis(plan(trials=0), diagnosis(tmp_path))
+
+
+def test_the_plan_lists_what_it_may_cost_at_most(tmp_path: Path) -> None:
+    begun = with_diagnosis(plan(trials=4), diagnosis(tmp_path, *PROPOSALS))
+    runs = list_experiment(begun, tmp_path)
+    searched = [run for run in runs if run.job.phase == "search"]
+    assert [run.job.name for run in searched[:2]] == ["reference seed 0", "reference seed 1"]
+    assert [run.signature is not None for run in searched[2:6]] == [True, True, True, False]
+    assert [run.job.name for run in searched[6:]] == [f"further seed {seed}" for seed in range(1, 9)]
+    (bill,) = bills(runs, Costs(begun.conditions, tmp_path), slots=1)
+    assert bill.total.runs == len(runs) == 9 + 2 + 4 + 8
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work folder of a diagnosed search that nothing disturbed, its diagnosis beside it."""
+    folder = tmp_path_factory.mktemp("diagnosed")
+    play(EXPERIMENT, folder / "work", *OPTIONS, "--diagnosis", str(diagnosis(folder, *PROPOSALS)))
+    return folder / "work"
+
+
+def seeds_searched(work: Path) -> list[int]:
+    specs = [json.loads(path.read_text()) for path in work.glob("runs/*/spec.json")]
+    return sorted(spec["seed"] for spec in specs if spec["data"]["evaluate"] == "search")
+
+
+def test_the_search_ends_when_a_proposal_reaches_the_reference(finished: Path) -> None:
+    result = answer_of(finished)
+    found = result["search"]
+    assert found["reached"]
+    assert len(found["reference"]) == 2
+    assert result["best"]["trial"] == 1
+    assert result["best"]["params"]["fp32_islands"] == "bbox_head.conv_cls"
+    assert [point["trial"] for point in found["front"]] == [0, 1]
+    assert found["front"][1]["seeds"] == 2
+    assert found["front"][0]["in_half"] == 1 > found["front"][1]["in_half"] > 0.9
+    assert [line.split(":")[0] for line in found["set_aside"]] == ["fp32_islands ('backbone',)"]
+    assert set(seeds_searched(finished)) == {1000, 1001, 1_000_000, 1_000_001}
+
+
+def test_killed_among_further_seeds_it_comes_to_the_same_answer(finished: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    options = (*OPTIONS, "--diagnosis", str(finished.parent / "diagnosis.json"))
+    process = subprocess.Popen(command(EXPERIMENT, work, *options), stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    # The arms' four runs, the reference, two trials, and the contender's second seed.
+    while len(list(work.glob("runs/*/events.jsonl"))) < 8 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert without_cost(play(EXPERIMENT, work, *options)) == without_cost(answer_of(finished))
+    assert seeds_searched(work) == seeds_searched(finished)
+
+
+def test_its_plan_knows_that_it_has_ended(finished: Path) -> None:
+    options = (*OPTIONS, "--diagnosis", str(finished.parent / "diagnosis.json"), "--plan")
+    said = subprocess.run(command(EXPERIMENT, finished, *options), capture_output=True, text=True, check=True).stdout
+    assert "nothing is left to train" in said
+    assert "trial 1 seed 1" in said
+    assert "trial 2 " not in said
+
+
+def test_a_comparison_has_nothing_to_diagnose_for(tmp_path: Path) -> None:
+    options = ("--diagnosis", str(diagnosis(tmp_path)))
+    done = subprocess.run(
+        command("verified_models", tmp_path / "work", *options), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "compares arms and searches nothing; leave it out" in done.stderr
