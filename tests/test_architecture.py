@@ -22,7 +22,7 @@ FLOORS = (
     ("devices",),
     ("detectors", "datasets", "precision"),
     ("training", "search", "tracking", "execution", "gap"),
-    ("figures", "exported", "doctor"),
+    ("figures", "exported", "doctor", "diagnosis"),
     ("experiment",),
     ("orchestrator",),
     ("cli",),
@@ -44,6 +44,7 @@ OWNERS = {
     "optuna": {"search"},
     "packaging": {"doctor"},
     "pandas": {"tracking", "figures", "exported", "orchestrator"},
+    "psutil": {"execution"},
     "pydantic": {"commands"},
     "pycocotools": {"datasets", "training"},
     "ray": {"execution"},
@@ -51,7 +52,7 @@ OWNERS = {
     "rich": {"cli", "commands", "orchestrator"},
     "scipy": {"gap"},
     "sqlalchemy": {"search", "tracking"},
-    "torch": {"devices", "doctor", "precision", "training"},
+    "torch": {"devices", "diagnosis", "doctor", "precision", "training"},
     "torch_npu": {"devices"},
 }
 

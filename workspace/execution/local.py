@@ -20,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import psutil
+
 from workspace.errors import UserError
 from workspace.execution import worker
 from workspace.execution.executor import Ended
@@ -36,7 +38,7 @@ def default_workers() -> int:
 @dataclass
 class _Job:
     process: BaseProcess
-    handle: int | None  # Linux's, of the process itself, whoever is its parent; None: it had ended by then
+    worker: psutil.Process | None  # the same, whoever is its parent; None: it had ended by then
     kill_at: float | None = None  # on the monotonic clock, once cancelled
 
 
@@ -96,7 +98,7 @@ class LocalExecutor:
                 f"cannot start workers: the process that imports {', '.join(self._preload)} for them died; "
                 "what it said stands above"
             ) from error
-        self._jobs[job_id] = _Job(process, _handle(process))
+        self._jobs[job_id] = _Job(process, _identified(process))
 
     def poll(self) -> list[Ended]:
         return self.wait(timeout=0)
@@ -146,7 +148,7 @@ class LocalExecutor:
         for job_id, job in list(self._jobs.items()):
             code = job.process.exitcode
             if code is not None:
-                if _kill_orphan(job.handle):
+                if _kill_orphan(job.worker):
                     code = -signal.SIGKILL
                 del self._jobs[job_id]
                 job.process.close()
@@ -165,29 +167,29 @@ def _start(process: BaseProcess) -> None:
         process.start()
 
 
-def _handle(process: BaseProcess) -> int | None:
-    assert process.pid is not None
+def _identified(process: BaseProcess) -> psutil.Process | None:
+    # Not by a pidfd: kernels before 5.3 have none, and the Pythons of conda no call for it.
     try:
-        return os.pidfd_open(process.pid)
-    except ProcessLookupError:
+        return psutil.Process(process.pid)
+    except psutil.NoSuchProcess:
         return None
 
 
-def _kill_orphan(handle: int | None) -> bool:
+def _kill_orphan(worker: psutil.Process | None) -> bool:
     """Kills a process that only seems to have ended, because the fork server that tells of ends was killed.
 
-    It would train on beside the attempt that replaces it. Closes the handle; whether there was such a process.
+    It would train on beside the attempt that replaces it. Whether there was such a process.
     """
-    if handle is None:
+    if worker is None:
         return False
     try:
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
-        connection.wait([handle])
-        return True
-    except ProcessLookupError:
+        worker.kill()
+    except psutil.NoSuchProcess:
         return False
-    finally:
-        os.close(handle)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while worker.status() != psutil.STATUS_ZOMBIE:  # in a container there may be nobody to reap it
+            time.sleep(0.01)
+    return True
 
 
 def _ensure_server() -> None:
