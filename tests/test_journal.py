@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,32 @@ def test_a_line_cut_by_a_kill_costs_no_other(kept: int, tmp_path: Path) -> None:
     assert steps(list(JournalReader(tmp_path).read())) == [1]
     write_steps(tmp_path, 3, 4)
     assert steps(list(JournalReader(tmp_path).read())) == ([1, 2, 3, 4] if kept == -1 else [1, 3, 4])
+
+
+FILL = """
+import resource, sys
+from pathlib import Path
+from workspace.journal import EVENTS, JournalWriter
+
+folder = Path(sys.argv[1])
+writer = JournalWriter(folder)
+writer.write("step", step=1)
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, ((folder / EVENTS).stat().st_size + 10, hard))
+for step in (2, 3):
+    try:
+        writer.write("step", step=step)
+    except OSError as error:
+        print(step, error.strerror)
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+writer.write("step", step=4)
+"""
+
+
+def test_a_disk_that_becomes_full_is_said_and_costs_no_other_line(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FILL, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["2 No space left on device", "3 File too large"]
+    assert steps(list(JournalReader(tmp_path).read())) == [1, 4]
 
 
 def test_a_journal_is_followed_while_it_is_written(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ the kill stand twice; :func:`latest` keeps the ones of the last attempt. Samples
 come from a thread or a process of their own, may precede their attempt's start, and all of them are kept.
 """
 
+import errno
 import json
 import os
 import time
@@ -35,14 +36,20 @@ class JournalWriter:
 
     def __init__(self, folder: Path) -> None:
         path = folder / EVENTS
-        torn = path.exists() and path.stat().st_size > 0 and not _ends_with_newline(path)
+        self._torn = path.exists() and path.stat().st_size > 0 and not _ends_with_newline(path)
         self._file = path.open("ab", buffering=0)
-        if torn:  # a line cut by a kill stays where it is, and alone: readers skip it
-            self._file.write(b"\n")
 
     def write(self, kind: str, **fields: Any) -> None:
+        """Raises:
+        OSError: the disk takes nothing more, and the event is not in the journal.
+        """
         event = {"kind": kind, "time": time.time(), **fields}
-        self._file.write(json.dumps(event, allow_nan=True).encode() + b"\n")
+        line = json.dumps(event, allow_nan=True).encode() + b"\n"
+        if self._torn:  # a line cut by a kill or a full disk stays where it is, and alone: readers skip it
+            line = b"\n" + line
+        self._torn = self._file.write(line) < len(line)
+        if self._torn:  # by a disk that became full just then, of which the system says nothing before the next write
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
 
     def sync(self) -> None:
         """What was written is on the disk, should the machine lose its power."""

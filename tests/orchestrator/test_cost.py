@@ -163,10 +163,14 @@ def test_what_nobody_knows_is_unknown(scale: str, device: str, tmp_path: Path) -
     assert costs.estimate(other.baseline()[0].spec, None) is None
 
 
-def test_runs_of_another_version_are_passed_over(tmp_path: Path) -> None:
-    folder = tmp_path / "runs" / "0123456789abcdef"
-    folder.mkdir(parents=True)
-    write_json(folder / "spec.json", {"detector": "fcos", "data": {}})
+def test_runs_of_another_version_and_damaged_ones_are_passed_over(tmp_path: Path) -> None:
+    small = plan()
+    finish(tmp_path, small.default()[0].spec, seconds=10.0)
+    (run_folder(tmp_path, small.default()[0].spec) / "result.json").write_text('{"ap": 5')
+    for name, content in (("other", '{"detector": "fcos", "data": {}}'), ("damaged", '{"detector"')):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / "spec.json").write_text(content)
     spec = plan().baseline()[0].spec
     assert Costs(plan().conditions, tmp_path).devices([spec]) == [None]
 

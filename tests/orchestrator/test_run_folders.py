@@ -1,12 +1,13 @@
-"""What is left in the folder of a run that is over."""
+"""What the folder of a run says, and what is left in it when the run is over."""
 
 import fcntl
 from pathlib import Path
 
 import pytest
 
+from workspace.errors import UserError
 from workspace.files import write_json
-from workspace.orchestrator.runs import tidy
+from workspace.orchestrator.runs import RunRecord, tidy
 from workspace.spec import CHECKPOINT, LOCK
 
 
@@ -44,3 +45,10 @@ def test_a_folder_in_order_gets_no_lock(tmp_path: Path) -> None:
     tidy(tmp_path, goes_on=False)
     assert names(tmp_path) == {"result.json"}
     tidy(tmp_path / "never started", goes_on=False)
+
+
+@pytest.mark.parametrize("content", ["", '{"ap": 5', "[]", '{"ap": 50.0}', '{"audit": null}'])
+def test_a_damaged_result_is_named(content: str, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(content)
+    with pytest.raises(UserError, match=r"result\.json is damaged \(.+\); remove it, and the run is trained again"):
+        RunRecord.load(tmp_path)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from workspace.detectors import detector
 from workspace.detectors.throughput import THROUGHPUT
+from workspace.errors import UserError
 from workspace.journal import JournalReader
 from workspace.orchestrator.conditions import Conditions
 from workspace.orchestrator.runs import RunRecord
@@ -182,7 +183,7 @@ def _started_runs(work_dir: Path) -> Iterator[_Run]:
                 yield _Run(spec, folder, record.circumstances["device"], record.seconds)
             elif (folder / AUDIT).exists():
                 yield _Run(spec, folder, json.loads((folder / AUDIT).read_text())["device"]["name"], None)
-        except (KeyError, TypeError):  # written by another version, whose runs are not this one's
+        except (UserError, OSError, ValueError, LookupError, TypeError):  # of another version or user, or damaged
             continue
 
 

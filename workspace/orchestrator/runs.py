@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from workspace.errors import UserError
 from workspace.files import left_by_kills
 from workspace.journal import JournalReader
 from workspace.spec import CHECKPOINT, LOCK, RESULT
@@ -34,15 +35,23 @@ class RunRecord:
 
     @classmethod
     def load(cls, folder: Path) -> "RunRecord":
-        result: dict[str, Any] = json.loads((folder / RESULT).read_text())
-        device = result["audit"]["device"]
-        return cls(
-            ap=result["ap"],
-            seconds=result["seconds"],
-            contradictions=tuple(result["audit"]["contradictions"]),
-            circumstances={"device": device["name"], **result["versions"]},
-            diverged=result.get("diverged"),  # results of earlier versions do not say
-        )
+        """Raises:
+        UserError: its result is damaged.
+        """
+        try:
+            result: dict[str, Any] = json.loads((folder / RESULT).read_text())
+            device = result["audit"]["device"]
+            return cls(
+                ap=result["ap"],
+                seconds=result["seconds"],
+                contradictions=tuple(result["audit"]["contradictions"]),
+                circumstances={"device": device["name"], **result["versions"]},
+                diverged=result.get("diverged"),  # results of earlier versions do not say
+            )
+        except (ValueError, LookupError, TypeError) as error:
+            raise UserError(
+                f"{folder / RESULT} is damaged ({type(error).__name__}: {error}); remove it, and the run is trained again"
+            ) from error
 
 
 def run_state(folder: Path) -> RunState:
