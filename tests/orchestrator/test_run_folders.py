@@ -50,5 +50,5 @@ def test_a_folder_in_order_gets_no_lock(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", '{"ap": 5', "[]", '{"ap": 50.0}', '{"audit": null}'])
 def test_a_damaged_result_is_named(content: str, tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text(content)
-    with pytest.raises(UserError, match=r"result\.json is damaged \(.+\); remove it, and the run is trained again"):
+    with pytest.raises(UserError, match=r"result\.json is damaged \(.+\): remove it"):
         RunRecord.load(tmp_path)

@@ -50,7 +50,7 @@ class RunRecord:
             )
         except (ValueError, LookupError, TypeError) as error:
             raise UserError(
-                f"{folder / RESULT} is damaged ({type(error).__name__}: {error}); remove it, and the run is trained again"
+                f"{folder / RESULT} is damaged ({type(error).__name__}: {error}): remove it to train the run again"
             ) from error
 
 
