@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial
 
 RANDOM_TRIALS = 5  # settled trials before TPE takes over; Optuna's 10 would leave nothing of a small budget
@@ -25,12 +26,14 @@ class RestartableSampler(BaseSampler):
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._tpe = self._tpe_of(0)
+        self._space = IntersectionSearchSpace(include_pruned=True)  # looks at each settled trial once; TPE's is as young
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._tpe = self._tpe_of(trial.number)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._tpe.infer_relative_search_space(study, trial)
+        space = self._space.calculate(study, use_cache=True)  # as TPE does
+        return {name: values for name, values in space.items() if not values.single()}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

@@ -1,0 +1,175 @@
+"""A table of real runs, by cause and recipe, in which searches are replayed.
+
+One row is one run: ``cause``, ``recipe`` (its name), ``changes`` (JSON, as in a diagnosis' proposals), ``fidelity``
+(share of the full schedule), ``seed``, ``split`` (``search`` or ``eval``), ``ap`` in points, ``curve`` (JSON, AP by
+epoch), ``device_seconds``, ``steps``, ``flops_in_half`` (0 to 1) and ``diverged``. The recipe ``fp32`` is the baseline,
+``default`` the candidate as the gap was found in it, those named ``proposal…`` are the diagnosis', in their order, and
+all others were drawn at random from the space that is searched without a diagnosis. A row named ``diagnosis`` has the
+seconds that the diagnosis took.
+"""
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from workspace.search import Choice, Label, Range, Space
+
+REFERENCE, DEFAULT, PROPOSAL, DIAGNOSIS = "fp32", "default", "proposal", "diagnosis"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: AP in points, at its end and by epoch, and the device-seconds that it took."""
+
+    seed: int
+    ap: float
+    seconds: float
+    curve: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What was run with one recipe.
+
+    Attributes:
+        changes: its difference from the default; JSON text stands for what is no number.
+        in_half: share of its operations that are computed in half.
+        search: runs of the full schedule on the search split, by seed.
+        compressed: the same of the compressed schedule.
+        judged: runs of the full schedule on the evaluation split.
+    """
+
+    name: str
+    changes: Mapping[str, Label]
+    in_half: float
+    search: Sequence[Run]
+    compressed: Sequence[Run]
+    judged: Sequence[Run]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """All that is recorded of one planted cause of lost AP.
+
+    Attributes:
+        seconds: that its diagnosis took.
+    """
+
+    name: str
+    seconds: float
+    reference: Recipe
+    default: Recipe
+    proposals: Sequence[Recipe]
+    pool: Sequence[Recipe]
+
+
+def read_causes(file: Path) -> list[Cause]:
+    """The causes of a table that have an FP32 arm, a default recipe and a diagnosis; in the table's order."""
+    table = pd.read_csv(file, keep_default_na=False)
+    found = []
+    for name, part in table.groupby("cause", sort=False):
+        diagnosis, rows = part[part.recipe == DIAGNOSIS], part[part.recipe != DIAGNOSIS]
+        recipes = {str(recipe): _recipe(str(recipe), runs) for recipe, runs in rows.groupby("recipe", sort=False)}
+        searched = {recipe: known for recipe, known in recipes.items() if known.search}
+        if diagnosis.empty or not {REFERENCE, DEFAULT} <= searched.keys() or not recipes[REFERENCE].judged:
+            continue
+        proposals = sorted(recipe for recipe in searched if recipe.startswith(PROPOSAL))
+        found.append(
+            Cause(
+                name=str(name),
+                seconds=float(diagnosis.device_seconds.iloc[0]),
+                reference=searched.pop(REFERENCE),
+                default=searched.pop(DEFAULT),
+                proposals=[searched.pop(recipe) for recipe in proposals],
+                pool=list(searched.values()),
+            )
+        )
+    return found
+
+
+def _recipe(name: str, rows: pd.DataFrame) -> Recipe:
+    first = rows.iloc[0]
+    full = rows[rows.fidelity == 1]
+    return Recipe(
+        name=name,
+        changes={key: _label(value) for key, value in json.loads(first.changes).items()},
+        in_half=float(first.flops_in_half),
+        search=_runs(full[full.split == "search"]),
+        compressed=_runs(rows[(rows.split == "search") & (rows.fidelity < 1)]),
+        judged=_runs(full[full.split == "eval"]),
+    )
+
+
+def _runs(rows: pd.DataFrame) -> list[Run]:
+    return [
+        Run(
+            seed=int(row.seed),
+            ap=float(row.ap),
+            seconds=float(row.device_seconds),
+            curve={int(epoch): ap for epoch, ap in json.loads(row.curve).items()},
+        )
+        for row in rows.sort_values("seed").itertuples()
+    ]
+
+
+def _label(value: Any) -> Label:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number else json.dumps(value, sort_keys=True)
+
+
+def space_of(recipes: Iterable[Recipe], default: Recipe) -> Space:
+    """The space that these recipes lie in: ranges of what takes many numbers, choices of what takes few values."""
+    recipes = [default, *recipes]
+    words: dict[str, Range | Choice] = {}
+    for name in dict.fromkeys(name for recipe in recipes for name in recipe.changes):
+        values = sorted({recipe.changes[name] for recipe in recipes if name in recipe.changes}, key=str)
+        numbers = [value for value in values if not isinstance(value, str)]
+        if len(numbers) == len(values) > _FEW:
+            low, high = min(numbers), max(numbers)
+            integer = all(isinstance(value, int) for value in numbers)
+            words[name] = Range(low, high, log=low > 0, integer=integer)
+        else:
+            unchanged = [] if all(name in recipe.changes for recipe in recipes) else [UNCHANGED]
+            words[name] = Choice(tuple((str(value), value) for value in [*unchanged, *values]))
+    return Space(words, labels(default, words))
+
+
+UNCHANGED = "as in the default"
+_FEW = 6  # different values, of which a draw from a range of numbers has more
+
+
+def labels(recipe: Recipe, words: Mapping[str, Range | Choice]) -> dict[str, Label]:
+    """The recipe's point among those words; where it changes nothing, the middle stands for the default's number."""
+    return {
+        name: word.encode(recipe.changes.get(name, _middle(word) if isinstance(word, Range) else UNCHANGED))
+        for name, word in words.items()
+    }
+
+
+def _middle(word: Range) -> float:
+    middle = math.sqrt(word.low * word.high) if word.log else (word.low + word.high) / 2
+    return round(middle) if word.integer else middle
+
+
+def distance(one: Mapping[str, Label], other: Mapping[str, Label], words: Mapping[str, Range | Choice]) -> float:
+    """Sum over the words: 1 for different options, the share of the range for numbers."""
+    return sum(
+        _part(word, one[name], other[name]) if isinstance(word, Range) else float(one[name] != other[name])
+        for name, word in words.items()
+    )
+
+
+def _part(word: Range, *ends: Label) -> float:
+    scale = math.log if word.log else float
+    low, high = sorted(scale(float(end)) for end in ends)
+    return (high - low) / (scale(word.high) - scale(word.low))
+
+
+def mean_seconds(runs: Iterable[Run]) -> float:
+    return statistics.fmean(run.seconds for run in runs)

@@ -1,0 +1,168 @@
+"""The benchmark of search on a small made-up table: what each method pays, and what counts as closed."""
+
+import csv
+import json
+import math
+import random
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+from recorded_runs import Cause, read_causes
+from search_efficiency import DIAGNOSED, RANDOM, closing_curves, expected_seconds, ratio_interval, repeat, report
+from search_methods import Closed, Replay, diagnosed, plain_optuna, random_search, without_diagnosis
+
+from workspace.search.strategy import Rules
+
+RULES = Rules(margin=3.0)
+IN_HALF = {"none": 1.0, "backbone": 0.3, "neck": 0.95, "head": 0.8}
+SECONDS, DIAGNOSIS, JUDGED = 10.0, 4.0, 4
+FP32 = 60.0
+METHODS: dict[str, Callable[[Replay, int], None]] = {
+    DIAGNOSED: diagnosed,
+    "ours, undiagnosed": without_diagnosis,
+    "plain Optuna": plain_optuna,
+    RANDOM: random_search,
+}
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    yield
+    optuna.logging.set_verbosity(before)
+
+
+class Table:
+    """Rows of causes that one island mends; AP falls with the distance from the default rate too."""
+
+    def __init__(self) -> None:
+        self.rows: list[list[Any]] = []
+        self._draw = random.Random(0)
+
+    def add(self, cause: str, recipe: str, island: str, ap: float, *, split: str = "search", seeds: int = 1) -> None:
+        changes = {"fp32_islands": island, "lr": 0.003 * (1 + len(self.rows) / 100)}
+        for seed in range(seeds):
+            final = ap + self._draw.gauss(0, 0.3)
+            curve = json.dumps({epoch: final * math.sqrt(epoch / 3) for epoch in (1, 2, 3)})
+            share = 0.0 if recipe == "fp32" else IN_HALF[island]
+            row = [cause, recipe, json.dumps(changes), 1, seed, split, final, curve, SECONDS, 300, share, 0]
+            self.rows.append(row)
+
+    def add_cause(self, cause: str, mends: str, proposes: str, *, pool: tuple[str, ...]) -> None:
+        def ap(island: str) -> float:
+            return FP32 if island == mends else FP32 - 30
+
+        self.rows.append([cause, "diagnosis", "{}", 1, 0, "search", 0, "{}", DIAGNOSIS, 0, 0, 0])
+        for recipe, island in {"default": "none", "proposal-1": proposes}.items():
+            self.add(cause, recipe, island, ap(island), seeds=2)
+            self.add(cause, recipe, island, ap(island), split="eval", seeds=JUDGED)
+        self.add(cause, "fp32", "none", FP32, seeds=2)
+        self.add(cause, "fp32", "none", FP32, split="eval", seeds=JUDGED)
+        for number, island in enumerate(pool):
+            self.add(cause, f"random-{number}", island, ap(island))
+            if ap(island) == FP32:
+                self.add(cause, f"random-{number}", island, ap(island), split="eval", seeds=JUDGED)
+
+    def causes(self, folder: Path) -> list[Cause]:
+        file = folder / "runs.csv"
+        with file.open("w", newline="") as out:
+            writer = csv.writer(out)
+            fields = "cause,recipe,changes,fidelity,seed,split,ap,curve,device_seconds,steps,flops_in_half,diverged"
+            writer.writerows([fields.split(","), *self.rows])
+        return read_causes(file)
+
+
+POOL = ("none", "backbone", "neck", "backbone", "none", "neck", "head", "none", "backbone", "neck")
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Cause:
+    table = Table()
+    table.add_cause("head loses it", "head", "head", pool=POOL)
+    return table.causes(tmp_path)[0]
+
+
+def test_a_diagnosed_search_pays_for_diagnosis_reference_default_proposal_and_verdict(head: Cause) -> None:
+    replay = Replay(head, RULES)
+    with pytest.raises(Closed):
+        diagnosed(replay, seed=0)
+    assert replay.by == "proposal-1"
+    searched = 2 + 1 + 2  # the reference and the proposal twice
+    assert replay.seconds == DIAGNOSIS + SECONDS * (searched + JUDGED)
+
+
+def test_a_random_search_pays_for_all_until_the_one_that_closes(head: Cause) -> None:
+    outcomes = repeat(head, RANDOM, random_search, RULES, 10)
+    assert {outcome.by for outcome in outcomes} == {"random-6"}
+    trials = [(outcome.seconds / SECONDS) - 1 - JUDGED for outcome in outcomes]
+    assert all(trial in range(1, len(POOL) + 1) for trial in trials)
+    assert len(set(trials)) > 3
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_what_leaves_too_little_in_half_is_not_closed(method: Callable[[Replay, int], None], tmp_path: Path) -> None:
+    table = Table()
+    table.add_cause("backbone loses it", "backbone", "backbone", pool=POOL)
+    replay = Replay(table.causes(tmp_path)[0], RULES)
+    method(replay, 0)
+    assert replay.by is None
+    assert replay.tried >= {f"random-{number}" for number in range(len(POOL))}
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_a_recipe_without_a_verdict_is_paid_and_does_not_close(
+    method: Callable[[Replay, int], None], tmp_path: Path
+) -> None:
+    table = Table()
+    table.add_cause("head loses it", "head", "neck", pool=POOL)
+    table.rows = [row for row in table.rows if not (row[1] == "random-6" and row[5] == "eval")]
+    replay = Replay(table.causes(tmp_path)[0], RULES)
+    method(replay, 0)
+    assert (replay.by, replay.unknown) == (None, 1)
+    assert replay.seconds >= SECONDS * (1 + JUDGED)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_a_repetition_is_a_function_of_its_seed(method: Callable[[Replay, int], None], tmp_path: Path) -> None:
+    table = Table()
+    table.add_cause("head loses it", "head", "neck", pool=POOL)
+    (cause,) = table.causes(tmp_path)
+    first, again = (repeat(cause, "", method, RULES, 3) for _ in range(2))
+    assert first == again
+    assert all(outcome.by == "random-6" for outcome in first)
+
+
+def test_the_report_compares_what_was_spent(tmp_path: Path) -> None:
+    table = Table()
+    table.add_cause("head loses it", "head", "head", pool=POOL)
+    table.add_cause("never closed by chance", "neck", "neck", pool=("none", "backbone", "head", "none"))
+    causes = table.causes(tmp_path)
+    outcomes = pd.DataFrame(
+        outcome
+        for cause in causes
+        for name, method in METHODS.items()
+        for outcome in repeat(cause, name, method, RULES, 4)
+    )
+    rows = outcomes[outcomes.method == RANDOM]
+    assert rows.closed.sum() == 4
+    assert expected_seconds(rows) == rows.seconds.sum() / 4
+    rng = np.random.default_rng(0)
+    ratio, low, high = ratio_interval(outcomes, RANDOM, rng=rng, by_cause=True)
+    assert low <= ratio <= high
+    assert ratio == pytest.approx(expected_seconds(rows) / expected_seconds(outcomes[outcomes.method == DIAGNOSED]))
+    said = report(outcomes, causes, RULES, "a command")
+    assert "| never closed by chance | 4 | proposal-1 |" in said
+    assert "| never | 0 of 4 | > " in said
+    ax = closing_curves(Figure().subplots(), outcomes, rng)
+    assert len(ax.lines) == len(METHODS)
