@@ -18,7 +18,7 @@ FLOORS = (
     ("errors", "redaction"),
     ("files", "journal", "precision.policy"),
     ("precision.__init__",),  # only hands the policy on
-    ("spec",),
+    ("spec", "matches"),
     ("devices",),
     ("detectors", "datasets", "precision"),
     ("training", "search", "tracking", "execution", "gap"),
@@ -50,7 +50,7 @@ OWNERS = {
     "ray": {"execution"},
     "requests": {"tracking"},
     "rich": {"cli", "commands", "orchestrator"},
-    "scipy": {"gap"},
+    "scipy": {"gap", "search"},
     "sqlalchemy": {"search", "tracking"},
     "torch": {"devices", "diagnosis", "doctor", "precision", "training"},
     "torch_npu": {"devices"},

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from workspace.gap import measure_gap, verdict_rates
+from workspace.gap import LOOKS, measure_gap, searched_rates, sequential_rates, verdict_rates
 from workspace.gap.planning import further_seeds, power
 
 STUDIES = 10_000
@@ -130,3 +130,53 @@ def _arms_with(gap: float, sds: tuple[float, float], seeds: int, correlation: fl
     baseline = 50 + sds[0] * shared
     candidate = 50 + gap + sds[1] * (correlation * shared + math.sqrt(1 - correlation**2) * own)
     return dict(enumerate(baseline.tolist())), dict(enumerate(candidate.tolist()))
+
+
+@pytest.mark.parametrize(
+    ("sds", "correlation"),
+    [((1.0, 1.0), 0.0), ((1.0, 1.0), 0.9), ((1.0, 2.0), 0.0), ((0.2, 1.0), 0.0), ((1e-9, 1.0), 0.0)],
+)
+def test_seeds_that_are_added_until_it_is_decided_keep_the_error_rate_at_every_look(sds, correlation):
+    """The shares only rise from look to look, so the last one bounds all."""
+    rates = sequential_rates(
+        gap=-1.0,
+        margin=1.0,
+        sds=sds,
+        correlation=correlation,
+        most=LOOKS[-1],
+        studies=STUDIES,
+        rng=np.random.default_rng(13),
+    )
+    assert rates.closed[LOOKS[-1]] <= AT_MOST
+    assert rates.open[LOOKS[-1]] <= AT_MOST
+    assert rates.closed[LOOKS[-1]] + rates.open[LOOKS[-1]] >= 0.04  # no bound that is so wide that it never decides
+
+
+def test_what_seeds_that_are_added_cost_in_power():
+    rates = sequential_rates(
+        gap=0.0, margin=1.0, sds=(0.5, 0.5), correlation=0.0, most=12, studies=STUDIES, rng=np.random.default_rng(1)
+    )
+    assert rates.closed[6] >= 0.7
+    assert rates.closed[12] >= 0.98
+    assert rates.seeds <= 7
+
+
+@pytest.mark.parametrize("recipes_sd", [0.0, 0.5])
+def test_the_best_of_100_recipes_that_lose_the_margin_is_called_closed_in_at_most_5_percent(recipes_sd):
+    """The whole procedure: the search on its own seeds and pictures picks, the verdict sees fresh ones."""
+    for seeds in (2, 3, 5, 10):
+        rates = searched_rates(
+            trials=100,
+            margin=1.0,
+            sd=1.0,
+            recipes_sd=recipes_sd,
+            split_sd=0.3,
+            seeds=seeds,
+            studies=STUDIES // 2,
+            rng=np.random.default_rng(seeds),
+        )
+        at_most = 0.05 + 3 * math.sqrt(0.05 * 0.95 / (STUDIES // 2))
+        assert rates.by_fresh_seeds <= at_most
+        assert rates.sequentially <= at_most
+        assert rates.by_value > 0.9  # what judging by the search's own value would have said
+        assert rates.by_its_seeds > 0.15

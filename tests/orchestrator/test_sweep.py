@@ -101,6 +101,23 @@ def test_more_seeds_keep_the_runs_that_are_there(finished: Path, tmp_path: Path)
     assert [text.split()[0] for text in looked] == ["default", "tuned"]
 
 
+def test_seeds_are_added_until_the_verdict_and_the_baseline_has_a_search_of_its_own(tmp_path: Path) -> None:
+    options = ("--trials", "2", "--seeds", "2", "--max-seeds", "4", "--tune-baseline")
+    result = sweep(tmp_path / "work", *options, workers=2)
+    assert result["arms"].keys() == {"baseline", "default", "tuned baseline", "tuned"}
+    assert {gap["against"] for gap in result["gaps"].values()} == {"baseline", "tuned baseline"}
+    for name, gap in result["gaps"].items():
+        seeds = len(result["arms"][name]["seeds"])
+        assert gap["sequential"]
+        assert seeds == 4 if gap["verdict"] == "undecided" else gap["seeds"]["candidate"] <= seeds
+    assert result["best_baseline"]["params"].keys().isdisjoint({"loss_scale", "fp32_islands"})
+    folder = next((tmp_path / "work/experiments/fcos_fp16_sweep").iterdir())
+    assert {"trials.csv", "baseline_trials.csv", "looks.json"} <= {file.name for file in folder.iterdir()}
+    again = sweep(tmp_path / "work", *options, workers=2)
+    assert without_cost(again) == without_cost(result)
+    assert again["cost"]["trained"] == 0
+
+
 def test_two_workers_agree_on_what_is_not_searched(finished: Path, tmp_path: Path) -> None:
     result = sweep(tmp_path / "work", "--trials", "2", "--seeds", "2", workers=2)
     for arm in ("baseline", "default"):

@@ -33,6 +33,11 @@ _LOADERS = 2  # processes that load pictures for an accelerator
 @click.option("--data", type=click.Path(path_type=Path), help="COCO-format folder. [default: the embedded set]")
 @click.option("--split", type=click.Choice(["search", "eval"]), default="eval", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the detections here, in COCO's result format.")
+@click.option(
+    "--matches",
+    type=click.Path(path_type=Path),
+    help="Write what each picture's detections matched here; as matches.npz beside a run's model.pth it is that run's.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "npu"]), default="auto", show_default=True)
 @click.option(
     "--precision",
@@ -50,6 +55,7 @@ def test(
     data: Path | None,
     split: Literal["search", "eval"],
     out: Path | None,
+    matches: Path | None,
     device: Literal["auto", "cpu", "cuda", "npu"],
     precision: Literal["fp32", "hf32", "fp16", "bf16"],
     work_dir: Path,
@@ -60,8 +66,9 @@ def test(
     one of the verified ones. AP is in points.
     """
     with reporting_errors():
-        if out is not None and not out.resolve().parent.is_dir():
-            raise UserError(f"--out {out}: there is no folder {out.parent}")
+        for option, path in (("--out", out), ("--matches", matches)):
+            if path is not None and not path.resolve().parent.is_dir():
+                raise UserError(f"{option} {path}: there is no folder {path.parent}")
         from workspace import devices
         from workspace.datasets import open_dataset
         from workspace.orchestrator.conditions import Conditions
@@ -101,6 +108,8 @@ def test(
         if out is not None:
             text = json.dumps(evaluation.detections)
             write_atomically(out, lambda temporary: temporary.write_text(text))
+        if matches is not None and evaluation.matches is not None:
+            evaluation.matches.save(matches)
         _show(evaluation, f"{name}, {scale}, on {dataset.splits[split].pictures} pictures of {dataset.name} ({split})")
 
 

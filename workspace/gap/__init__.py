@@ -1,6 +1,13 @@
 """The AP gap between two precisions over seeds, its interval, and the verdict: ``docs/statistics.md``."""
 
-from workspace.gap.calibration import Rates, verdict_rates
+from workspace.gap.calibration import (
+    Rates,
+    SearchedRates,
+    SequentialRates,
+    searched_rates,
+    sequential_rates,
+    verdict_rates,
+)
 from workspace.gap.effect import Effect, measure_effect
 from workspace.gap.sequential import LOOKS, measure_sequentially, next_look
 from workspace.gap.verdict import Gap, Verdict, measure_gap
@@ -11,12 +18,16 @@ __all__ = [
     "Effect",
     "Gap",
     "Rates",
+    "SearchedRates",
+    "SequentialRates",
     "Verdict",
     "effect_sentence",
     "measure_effect",
     "measure_gap",
     "measure_sequentially",
     "next_look",
+    "searched_rates",
     "sentence",
+    "sequential_rates",
     "verdict_rates",
 ]

@@ -16,11 +16,13 @@ from mmengine.model import BaseModel
 from workspace import devices
 from workspace.detectors import detector
 from workspace.errors import UserError
+from workspace.matches import Matches
 from workspace.precision import FP32, Precision
 from workspace.precision.arithmetic import Arithmetic, arithmetic
 from workspace.training import data, metric, modules  # noqa: F401  registers what configurations name
 from workspace.training.checkpoints import Checkpoint
 from workspace.training.config import build_config
+from workspace.training.matches import last_matches
 from workspace.training.nms import suppress_where_possible
 from workspace.training.runner import RunRunner
 from workspace.training.task import Task
@@ -37,11 +39,13 @@ class Evaluation:
         detections: COCO's result format, with the data set's own ids: ``image_id``, ``category_id``, ``score``, and
             ``bbox`` (x, y, width, height in pixels) or, for a detector of masks, ``segmentation`` (run lengths) alone:
             COCOeval would take a mask's area from its box.
+        matches: picture by picture; ``None`` when nothing at all was detected.
     """
 
     metrics: Mapping[str, float]
     classes: Mapping[str, Mapping[str, float]]
     detections: list[dict[str, Any]]
+    matches: Matches | None
 
 
 def evaluate(checkpoint: Checkpoint, task: Task, precision: Precision = FP32) -> Evaluation:
@@ -76,6 +80,7 @@ def evaluate(checkpoint: Checkpoint, task: Task, precision: Precision = FP32) ->
             checkpoint.load_into(runner.model)
             _compute_in(runner.model, arithmetic(precision, task.devices[0]))
             metrics = runner.val()
+            matches = last_matches(runner)
         kind = detector(task.spec.detector).metric.removeprefix("coco/").removesuffix("_mAP")
         detections = json.loads(found.with_name(f"{found.name}.{kind}.json").read_bytes())
     if kind == "segm":
@@ -85,6 +90,7 @@ def evaluate(checkpoint: Checkpoint, task: Task, precision: Precision = FP32) ->
         metrics={name: _points(value) for name, value in metrics.items() if name.count("/") == 1},
         classes=_by_class(metrics, task.classes),
         detections=detections,
+        matches=matches,
     )
 
 

@@ -20,7 +20,12 @@ class UnroundedCocoMetric(FasterCocoMetric):  # type: ignore[misc]
 
     MMDetection reports AP in thousandths. Between runs that differ by tenths of a point this is a tenth of the
     difference, and equal numbers that are not equal spoil the estimate of a small spread.
+
+    Attributes:
+        evaluations: the last ones, by kind (``bbox`` or ``segm``); empty when nothing was detected.
     """
+
+    evaluations: Mapping[str, COCOeval_faster] = {}
 
     def compute_metrics(self, results: Sequence[object]) -> dict[str, float]:
         """As MMDetection's, ``{metric}_mAP`` and its five companions in full; empty when nothing was detected."""
@@ -33,6 +38,7 @@ class UnroundedCocoMetric(FasterCocoMetric):  # type: ignore[misc]
 
         with patch.object(faster_coco_metric, "COCOeval_faster", Recorded):
             rounded: dict[str, float] = super().compute_metrics(results)
+        self.evaluations = evaluations
         return self.reported(rounded, evaluations)
 
     def reported(self, rounded: Mapping[str, float], evaluations: Mapping[str, COCOeval_faster]) -> dict[str, float]:

@@ -18,6 +18,7 @@ from workspace.detectors import detector, mmdet_version
 from workspace.errors import UserError
 from workspace.files import left_by_kills, write_json
 from workspace.journal import JournalWriter, device_seconds
+from workspace.matches import MATCHES
 from workspace.precision.audit import ArithmeticRecorder, Audit, contradictions, measured_fp32
 from workspace.precision.islands import make_islands
 from workspace.spec import AUDIT, CONFIG, LOCK, RESULT, SPEC
@@ -25,6 +26,7 @@ from workspace.training import data, metric, modules, optim_wrapper  # noqa: F40
 from workspace.training.config import build_config, island_members
 from workspace.training.divergence import DivergedError, DivergenceHook
 from workspace.training.hooks import BufferHook, CheckpointHook, EpochSeedHook, JournalHook, WeightsHook
+from workspace.training.matches import last_matches
 from workspace.training.nms import suppress_where_possible
 from workspace.training.processes import ProcessKilledError, on_all_devices, reason
 from workspace.training.runner import RunRunner
@@ -35,8 +37,8 @@ from workspace.training.task import Task
 def train(task: Task) -> None:
     """Trains and evaluates the run unless its result is already there.
 
-    Writes ``spec.json``, ``config.py``, ``events.jsonl``, ``audit.json``, ``model.pth``, ``best.pth`` and, last,
-    ``result.json``.
+    Writes ``spec.json``, ``config.py``, ``events.jsonl``, ``audit.json``, ``model.pth``, ``best.pth``, ``matches.npz``
+    and, last, ``result.json``.
     Exceptions are written to the journal as the reason of failure and raised. A run that diverges does not fail: its
     result says so, and its AP is that of its evaluation, or 0 from the step on at which its weights are not finite.
 
@@ -109,14 +111,19 @@ def _train(task: Task, journal: JournalWriter | None) -> None:
         weights = WeightsHook(task.keep, observer, judged_by, config, spec)
         runner.register_hook(weights)
         runner.register_hook(CheckpointHook(journal))
+    matches = None
     try:
         runner.train()
+        if journal is not None:
+            matches = last_matches(runner)
     except DivergedError:
         runner.train_loop._iter += 1  # MMEngine counts a step after its hooks
         observer.after_val_epoch(runner)  # of nothing: a score that is nan is no detection
     if journal is None:
         return
     weights.finish(runner)
+    if matches is not None:
+        matches.save(task.folder / MATCHES)
     write_json(
         task.folder / RESULT,
         {

@@ -1,0 +1,58 @@
+"""The matches of an evaluation, picture by picture, by pycocotools: faster-coco-eval keeps them to itself."""
+
+from contextlib import redirect_stdout
+from io import StringIO
+
+import numpy as np
+from faster_coco_eval import COCOeval_faster
+from pycocotools.cocoeval import COCOeval
+
+from workspace.matches import SIZES, Matches
+from workspace.training.metric import UnroundedCocoMetric
+from workspace.training.runner import RunRunner
+
+
+def last_matches(runner: RunRunner) -> Matches | None:
+    """Those of the runner's last evaluation in this process; ``None`` where it found nothing, or there was none."""
+    (metric,) = runner.val_loop.evaluator.metrics
+    assert isinstance(metric, UnroundedCocoMetric)
+    return next((picture_matches(evaluation) for evaluation in metric.evaluations.values()), None)
+
+
+def picture_matches(done: COCOeval_faster) -> Matches:
+    """What each picture's detections matched, in an evaluation that is done."""
+    evaluation = COCOeval(done.cocoGt, done.cocoDt, done.params.iouType)
+    params = evaluation.params
+    params.imgIds, params.catIds = sorted(done.params.imgIds), sorted(done.params.catIds)
+    params.iouThrs, params.maxDets = np.asarray(done.params.iouThrs), [done.params.maxDets[-1]]
+    with redirect_stdout(StringIO()):
+        evaluation.evaluate()
+    pictures, classes = len(params.imgIds), len(params.catIds)
+    by_class = np.array(evaluation.evalImgs, dtype=object).reshape(classes, len(SIZES), pictures)
+    positives = np.zeros((classes, len(SIZES), pictures), dtype=np.int32)
+    scores, classes_of, pictures_of, hits, misses = [], [], [], [], []
+    for index, (whole, *sizes) in enumerate(by_class):
+        for picture, found in enumerate(whole):
+            if found is None:  # neither objects nor detections
+                continue
+            parts = [found, *(size[picture] for size in sizes)]
+            positives[index, :, picture] = [np.count_nonzero(part["gtIgnore"] == 0) for part in parts]
+            scores.append(np.asarray(found["dtScores"], dtype=np.float64))
+            classes_of.append(np.full(len(found["dtScores"]), index, dtype=np.int32))
+            pictures_of.append(np.full(len(found["dtScores"]), picture, dtype=np.int32))
+            matched = np.stack([part["dtMatches"] != 0 for part in parts])  # (sizes, thresholds, detections)
+            counts = np.stack([part["dtIgnore"] == 0 for part in parts])
+            hits.append((matched & counts).transpose(2, 0, 1))
+            misses.append((~matched & counts).transpose(2, 0, 1))
+    all_scores, all_classes = np.concatenate(scores), np.concatenate(classes_of)
+    order = np.lexsort((np.arange(len(all_scores)), -all_scores, all_classes))
+    return Matches(
+        pictures=np.array(params.imgIds, dtype=np.int64),
+        classes=tuple(done.cocoGt.cats[key]["name"] for key in params.catIds),
+        positives=positives,
+        scores=all_scores[order],
+        classes_of=all_classes[order],
+        pictures_of=np.concatenate(pictures_of)[order],
+        hits=np.concatenate(hits)[order],
+        misses=np.concatenate(misses)[order],
+    )
