@@ -7,6 +7,7 @@ import json
 import random
 import resource
 import sys
+from pathlib import Path
 
 import made_up_runs
 
@@ -17,9 +18,11 @@ from workspace.files import write_json
 from workspace.journal import JournalWriter
 from workspace.orchestrator import phases, playing
 from workspace.orchestrator.disk import Room
+from workspace.orchestrator.plan import ComparisonPlan
+from workspace.orchestrator.settings import Settings
 from workspace.precision import FP32, LossScale, Precision
 from workspace.search.space import times
-from workspace.spec import RESULT, SPEC
+from workspace.spec import RESULT, SPEC, RunSpec, run_folder
 from workspace.training.task import Task
 
 ARMS = 10
@@ -50,18 +53,33 @@ SWEEP = Experiment(
 
 
 def train(task: Task) -> None:
+    write_run(task.folder, task.spec)
+
+
+def write_runs(work: Path, runs: int) -> int:
+    """Leaves what the comparison with so many runs would leave, of the runs that are not there; returns how many."""
+    settings = Settings(device="cpu", work_dir=work, seeds=runs // ARMS)
+    plan = ComparisonPlan(comparison=COMPARISON, conditions=playing.conditions(settings), seeds=runs // ARMS)
+    specs = [job.spec for jobs in plan.arms().values() for job in jobs]
+    missing = [spec for spec in specs if not (run_folder(work, spec) / RESULT).exists()]
+    for spec in missing:
+        write_run(run_folder(work, spec), spec)
+    return len(missing)
+
+
+def write_run(folder: Path, spec: RunSpec) -> None:
     """Leaves what a run leaves, of a few steps."""
-    task.folder.mkdir(parents=True, exist_ok=True)
-    write_json(task.folder / SPEC, task.spec.to_json())
-    metric = detector(task.spec.detector).metric
-    ap = random.Random(task.spec.signature).gauss(50, 1)
-    journal = JournalWriter(task.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / SPEC, spec.to_json())
+    metric = detector(spec.detector).metric
+    ap = random.Random(spec.signature).gauss(50, 1)
+    journal = JournalWriter(folder)
     journal.write("start", step=0, epoch=0)
     for step in range(1, STEPS + 1):
         journal.write("step", step=step, epoch=0, metrics={"train/loss": 1 / step})
     journal.write("eval", step=STEPS, epoch=1, metrics={metric: ap / 100})
     result = {
-        "signature": task.spec.signature,
+        "signature": spec.signature,
         "metric": metric,
         "ap": ap,
         "metrics": {metric: ap / 100},
@@ -71,7 +89,7 @@ def train(task: Task) -> None:
         "audit": {"contradictions": [], "device": {"name": "made up"}},
         "versions": {"torch": "none"},
     }
-    write_json(task.folder / RESULT, result)
+    write_json(folder / RESULT, result)
     journal.write("end", status="finished")
     journal.close()
 

@@ -30,6 +30,7 @@ _SETTINGS = {
 }
 _PASSING_REFUSALS = (401, 403, 408, 429)  # a password mended, a busy server: trying again can help
 _LONGEST_REASON = 200
+_PAGE = 200  # runs; SQLAlchemy's rows of a thousand, which MLflow would take, are some 50 MiB
 _CHATTY = ("alembic", "mlflow", "urllib3.connectionpool")
 
 
@@ -91,7 +92,7 @@ def all_runs(client: "MlflowClient", experiment_id: str, condition: str) -> "Ite
     token = None
     while True:
         page = client.search_runs(
-            [experiment_id], condition, max_results=1000, order_by=["attributes.start_time ASC"], page_token=token
+            [experiment_id], condition, max_results=_PAGE, order_by=["attributes.start_time ASC"], page_token=token
         )
         yield from page
         token = page.token

@@ -1,6 +1,6 @@
 """Tidy tables of what a tracking store holds: for notebooks, which read them without MLflow."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,18 +9,21 @@ import pandas as pd
 from workspace.errors import UserError
 from workspace.redaction import redact
 from workspace.tracking.points import AP
-from workspace.tracking.runs import PARENT
+from workspace.tracking.runs import PARENT, last_steps
 from workspace.tracking.store import all_runs, connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
 
 IDENTITY = ["run_name", "signature", "scale", "phase", "arm", "detector", "precision", "seed", "trial", "state"]
 CURVE = ["signature", "arm", "phase", "seed", "step", "metric", "value"]
 _ORDER = ["scale", "phase", "arm", "trial", "seed", "signature"]
 _NUMBERS = ["seed", "trial"]
 _INFINITY = 1.7976931348623157e308  # what MLflow's SQL store keeps for an infinite metric
+
+_RUNS_AT_ONCE, _POINTS_AT_ONCE = 100, 100_000
+"""Of which histories are asked for together: the points of full-scale runs do not fit into memory by the hundred."""
 
 
 def runs_table(uri: str, experiment: str, *, metrics: Sequence[str] = (AP, "seconds")) -> pd.DataFrame:
@@ -33,17 +36,7 @@ def runs_table(uri: str, experiment: str, *, metrics: Sequence[str] = (AP, "seco
         UserError: the store has no such experiment, or no run in it.
     """
     client = connect(uri)
-    rows = []
-    names: set[str] = set()
-    for run in _children(client, uri, experiment):
-        params = {name: value for name, value in run.data.params.items() if name not in IDENTITY}
-        names |= params.keys()
-        last = {name: _finite_or_inf(run.data.metrics.get(name, float("nan"))) for name in metrics}
-        rows += [{**identity, **params, **last} for identity in _identities(run)]
-    table = pd.DataFrame(rows, columns=[*IDENTITY, *sorted(names), *metrics])
-    for name in [*_NUMBERS, *sorted(names)]:
-        table[name] = _numeric(table[name])
-    return table.sort_values(_ORDER, ignore_index=True)
+    return _runs_table(_children(client, uri, experiment), metrics)
 
 
 def curves_table(uri: str, experiment: str, *, metrics: Sequence[str], every: int = 1) -> pd.DataFrame:
@@ -56,21 +49,7 @@ def curves_table(uri: str, experiment: str, *, metrics: Sequence[str], every: in
         UserError: the store has no such experiment, or no run in it.
     """
     client = connect(uri)
-    rows = []
-    for run in _children(client, uri, experiment):
-        for name in metrics:
-            if name not in run.data.metrics:
-                continue
-            history = sorted(client.get_metric_history(run.info.run_id, name), key=lambda point: point.step)
-            kept = {(point.step - 1) // every: point for point in history}
-            rows += [
-                {**identity, "step": point.step, "metric": name, "value": _finite_or_inf(point.value)}
-                for identity in _identities(run)
-                for point in kept.values()
-            ]
-    table = pd.DataFrame(rows, columns=CURVE)
-    table["seed"] = _numeric(table["seed"])
-    return table.sort_values(["phase", "arm", "seed", "signature", "metric", "step"], ignore_index=True)
+    return _curves_table(client, _children(client, uri, experiment), metrics, every)
 
 
 def write_tables(
@@ -86,10 +65,73 @@ def write_tables(
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = folder / f"{experiment}.runs.csv", folder / f"{experiment}.curves.csv"
-    tables = runs_table(uri, experiment), curves_table(uri, experiment, metrics=metrics, every=every)
+    client = connect(uri)
+    runs = _children(client, uri, experiment)
+    tables = _runs_table(runs, (AP, "seconds")), _curves_table(client, runs, metrics, every)
     for table, path in zip(tables, paths, strict=True):
         table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
     return paths
+
+
+def _runs_table(runs: "Sequence[Run]", metrics: Sequence[str]) -> pd.DataFrame:
+    rows = []
+    names: set[str] = set()
+    for run in runs:
+        params = {name: value for name, value in run.data.params.items() if name not in IDENTITY}
+        names |= params.keys()
+        last = {name: _finite_or_inf(run.data.metrics.get(name, float("nan"))) for name in metrics}
+        rows += [{**identity, **params, **last} for identity in _identities(run)]
+    table = pd.DataFrame(rows, columns=[*IDENTITY, *sorted(names), *metrics])
+    for name in [*_NUMBERS, *sorted(names)]:
+        table[name] = _numeric(table[name])
+    return table.sort_values(_ORDER, ignore_index=True)
+
+
+def _curves_table(client: "MlflowClient", runs: "Sequence[Run]", metrics: Sequence[str], every: int) -> pd.DataFrame:
+    rows = []
+    for name in metrics:
+        for run, points in _histories(client, runs, name):
+            kept = {(point.step - 1) // every: point for point in sorted(points, key=lambda point: point.step)}
+            rows += [
+                {**identity, "step": point.step, "metric": name, "value": _finite_or_inf(point.value)}
+                for identity in _identities(run)
+                for point in kept.values()
+            ]
+    table = pd.DataFrame(rows, columns=CURVE)
+    table["seed"] = _numeric(table["seed"])
+    return table.sort_values(["phase", "arm", "seed", "signature", "metric", "step"], ignore_index=True)
+
+
+def _histories(client: "MlflowClient", runs: "Sequence[Run]", name: str) -> "Iterator[tuple[Run, list[Metric]]]":
+    """Each run that has the metric, with all of its points; asked for by the hundred where MLflow can be.
+
+    A database answers for many runs at once, as MLflow's own UI asks it; a server's clients ask for each run.
+    """
+    in_bulk = getattr(client._tracking_client.store, "get_metric_history_bulk", None)
+    for batch in _batches(runs, name):
+        if in_bulk is None:
+            yield from ((run, client.get_metric_history(run.info.run_id, name)) for run in batch)
+            continue
+        points: dict[str, list[Metric]] = {run.info.run_id: [] for run in batch}
+        for point in in_bulk(list(points), name, None):  # no limit, which would cut a history short
+            points[point.run_id].append(point)
+        yield from ((run, points[run.info.run_id]) for run in batch)
+
+
+def _batches(runs: "Sequence[Run]", name: str) -> "Iterator[list[Run]]":
+    """The runs that have the metric, so many at once as have a bearable number of points."""
+    batch: list[Run] = []
+    points = 0
+    for run in runs:
+        if (last := last_steps(run).get(name)) is None:
+            continue
+        batch.append(run)
+        points += last + 1
+        if len(batch) == _RUNS_AT_ONCE or points >= _POINTS_AT_ONCE:
+            yield batch
+            batch, points = [], 0
+    if batch:
+        yield batch
 
 
 def _children(client: "MlflowClient", uri: str, experiment: str) -> "list[Run]":

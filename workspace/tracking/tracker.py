@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 _LONGEST_PAUSE = 30.0
 
 _MANY = 50
-"""New runs in a pass above which the store is asked for all that it has, a thousand at a time, and not for each."""
+"""New runs in a pass above which the store is asked for all that it has, by the page, and not for each."""
 
 
 class Tracker:
@@ -199,18 +199,19 @@ class Tracker:
         with self._changes:
             self._changed = False
             closing = self._closing
-            children = [child for child in self._children.values() if not child.is_done]
+            # Let go of one by one: what was read of a run is many times what is kept of it until then.
+            due = {signature: child for signature, child in self._children.items() if not child.is_done}
         if self._runs is None:
             self._runs = self._open()
-        unseen = {child.spec.signature: child for child in children if not child.run_id}
-        if len(unseen) > _MANY:
+        if sum(not child.run_id for child in due.values()) > _MANY:
             for run in self._runs.children(self._parent_id):
-                child = unseen.pop(run.data.tags["signature"], None)
-                if child is not None:
+                child = due.get(run.data.tags["signature"])
+                if child is not None and not child.run_id:
                     self._bring_up_to_date(self._runs, child, run)
-        for child in children:
-            if not child.is_done:
-                self._bring_up_to_date(self._runs, child)
+                    if child.is_done:
+                        del due[child.spec.signature]
+        for signature in list(due):
+            self._bring_up_to_date(self._runs, due.pop(signature))
         while self._publications:
             try:
                 self._runs.publish(self._parent_id, self._publications[0])
