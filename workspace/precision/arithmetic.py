@@ -54,6 +54,10 @@ class Arithmetic:
     def reveal_overflow(self, parameters: Sequence[torch.Tensor]) -> None:
         """Puts an inf into a gradient where the hardware hid an overflow of the backward pass from the scaler."""
 
+    def clamped(self) -> int:
+        """Elements that were clamped since the last pass began, as far as the hardware counts them."""
+        return 0
+
     def counts(self) -> dict[str, float]:
         """Metrics of the last step that only this arithmetic knows."""
         return {}
@@ -138,6 +142,9 @@ class HalfOnCpu(Arithmetic):
             gradient = parameters[0].grad
             assert gradient is not None
             gradient.view(-1)[0] = torch.inf  # the step is skipped, so the gradient itself is lost anyway
+
+    def clamped(self) -> int:
+        return 0 if self._half.saturation is None else self._half.saturation.clamped
 
     def counts(self) -> dict[str, float]:
         return dict(self._clamped) if self._half.saturation is not None else {}
