@@ -17,9 +17,9 @@ from optuna.trial import TrialState
 from recorded_runs import Cause, Recipe, distance, labels, mean_seconds, space_of
 
 from workspace.gap import measure_gap
+from workspace.search.pruning import RankedPruner, percentile_pruner
 from workspace.search.sampler import RestartableSampler
 from workspace.search.strategy import REFERENCE, FurtherSeed, Point, Rules
-from workspace.search.study import pruner
 
 _PRUNE_FROM = 0.4  # of the epochs, as the orchestrator has it
 
@@ -108,7 +108,7 @@ def plain_optuna(replay: Replay, seed: int) -> None:
 def without_diagnosis(replay: Replay, seed: int) -> None:
     """The sampler and the pruner of `workspace.search`, with the default recipe first and nothing else known."""
     cause = replay.cause
-    sampled = _Sampled(cause, RestartableSampler(seed), pruner(_first_pruned(cause)))
+    sampled = _Sampled(cause, RestartableSampler(seed), percentile_pruner(_first_pruned(cause)))
     _sampled(replay, sampled, first=[cause.default])
 
 
@@ -117,7 +117,8 @@ def diagnosed(replay: Replay, seed: int) -> None:
     cause, rules = replay.cause, replay.rules
     replay.seconds += cause.seconds
     first = [cause.default, *(known for known in cause.proposals if known.in_half >= rules.least_in_half)]
-    sampled = _Sampled(cause, RestartableSampler(seed), pruner(_first_pruned(cause)), beside=first)
+    pruner = RankedPruner(percentile_pruner(_first_pruned(cause)))
+    sampled = _Sampled(cause, RestartableSampler(seed), pruner, beside=first)
     recipes: list[Recipe] = []
     values: list[list[float]] = []
     reference: list[float] = []

@@ -30,9 +30,10 @@ def open_study(
     seed: int = 7,
     name: str = "s",
     first: Sequence[Mapping[str, Label]] = (),
+    ranked: bool = False,
 ) -> Study:
-    url = default_url(work_dir)
-    return Study(name, identity=identity, space=space, seed=seed, prune_from=2, url=url, first=first)
+    question: dict[str, Any] = {"identity": identity, "space": space, "seed": seed, "prune_from": 2}
+    return Study(name, **question, url=default_url(work_dir), first=first, ranked=ranked)
 
 
 def ap(params: dict[str, Any], step: int) -> float:

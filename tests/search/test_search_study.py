@@ -225,6 +225,35 @@ def test_pruning_needs_four_finished_trials_and_the_first_step(tmp_path: Path) -
         assert [study.report(broken, step, math.nan) for step in (1, 2)] == [False, True]
 
 
+def test_a_ranked_study_prunes_only_where_early_ap_ranks_as_the_final_one(tmp_path: Path) -> None:
+    finals = [50.0, 51.0, 52.0, 53.0]
+    with open_study(tmp_path, ranked=True) as study:
+        for final in finals:
+            number = study.ask().number
+            for step, value in ((2, -final), (3, final), (4, final)):  # step 2 says the opposite of the end
+                study.report(number, step, 100 + value)
+            study.finish(number, final)
+        bad = study.ask().number
+        assert [study.report(bad, step, 1.0) for step in (2, 3)] == [False, True]
+        assert {step: ranks.agree for step, ranks in study.ranks().items()} == {2: False, 3: True}
+        assert study.ranks()[3].tau == -study.ranks()[2].tau == 1
+        assert study.ranks()[3].p_value == pytest.approx(1 / 24)
+    with open_study(tmp_path) as plain:
+        assert plain.name != study.name
+        assert plain.ranks() == {}
+
+
+def test_values_that_do_not_differ_rank_nothing(tmp_path: Path) -> None:
+    with open_study(tmp_path, ranked=True) as study:
+        for _ in range(4):
+            number = study.ask().number
+            study.report(number, 2, 0.0)
+            study.report(number, 4, 0.0)
+            study.finish(number, 0.0)
+        assert study.ranks() == {}
+        assert not study.report(study.ask().number, 2, -1.0)
+
+
 def test_reporting_again_changes_nothing_and_answers_the_same(tmp_path: Path) -> None:
     with settled_study(tmp_path, [50, 51, 52, 53]) as study:
         number = study.ask().number

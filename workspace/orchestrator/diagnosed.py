@@ -14,7 +14,7 @@ from workspace.errors import UserError
 from workspace.orchestrator.loop import Loop
 from workspace.orchestrator.plan import Job, Plan, Start
 from workspace.orchestrator.trials import interrupted, recall_settled, trial_job
-from workspace.search import Study, Trial
+from workspace.search import Ranks, Study, Trial
 from workspace.search.proposals import Diagnosis, Proposal, read_diagnosis, widened
 from workspace.search.space import Choice, Word
 from workspace.search.strategy import REFERENCE, FurtherSeed, Point, Rules, front
@@ -86,6 +86,8 @@ class Found:
         reference: AP in points of the baseline on the search split, by seed of the search.
         is_reached: whether the search ended because a recipe reached that.
         set_aside: what the diagnosis proposes and was not tried.
+        ranks: by epoch, how well AP there ranks the finished trials as their final AP does; where it does not, no trial
+            was pruned.
     """
 
     chosen: Trial
@@ -93,6 +95,7 @@ class Found:
     reference: Sequence[float]
     is_reached: bool
     set_aside: Sequence[str]
+    ranks: Mapping[int, Ranks]
 
     @property
     def front(self) -> list[Point]:
@@ -113,6 +116,10 @@ class Found:
                 for point in front(self.points)
             ],
             "set_aside": list(self.set_aside),
+            "ranks": [
+                {"epoch": epoch, "tau": ranks.tau, "p_value": ranks.p_value, "trials": ranks.trials}
+                for epoch, ranks in self.ranks.items()
+            ],
         }
 
 
@@ -144,6 +151,7 @@ def find(plan: Plan, study: Study, loop: Loop, before: Iterator[Job]) -> Found:
         reference=progress.reference,
         is_reached=rules(plan).is_reached(progress.points, progress.reference),
         set_aside=plan.start.set_aside if plan.start else (),
+        ranks=study.ranks(),
     )
 
 

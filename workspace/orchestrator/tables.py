@@ -27,8 +27,18 @@ def front_table(report: Report) -> list[Table]:
     found = report.found
     ended = "ended when a recipe did as well as the reference" if found.is_reached else "tried all its trials"
     table = Table(
-        title="what the search chose from: AP on its own split against the share of operations in half",
-        caption="\n".join([f"The search {ended}.", *(f"Proposed and not tried: {line}" for line in found.set_aside)]),
+        title="the search's choice, on its own split",
+        caption="\n".join(
+            [
+                f"The search {ended}.",
+                *(f"Proposed and not tried: {line}" for line in found.set_aside),
+                *(
+                    f"AP after epoch {epoch} ranks {ranks.trials} trials as the final AP does with tau {ranks.tau:+.2f} "
+                    f"(p {ranks.p_value:.2f}): {'enough' if ranks.agree else 'too little'} to stop trials by."
+                    for epoch, ranks in found.ranks.items()
+                ),
+            ]
+        ),
         caption_justify="left",
     )
     for column in ("recipe", "in half", "seeds", "AP", ""):

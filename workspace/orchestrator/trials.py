@@ -21,6 +21,7 @@ class _Question(TypedDict):
     seed: int
     prune_from: int
     first: Sequence[Mapping[str, Label]]
+    ranked: bool
 
 
 def open_study(plan: Plan, url: str) -> Study:
@@ -73,4 +74,5 @@ def _question(plan: Plan) -> _Question:
         "seed": _SAMPLER_SEED,
         "prune_from": math.ceil(_PRUNE_FROM * plan.trial(0, {}).spec.epochs),
         "first": [space.encode(point) for point in plan.start.first] if plan.start else [],
+        "ranked": plan.start is not None,
     }

@@ -1,5 +1,6 @@
 """Words for search spaces, and the study that searches one."""
 
+from workspace.search.ranks import Ranks
 from workspace.search.space import (
     Choice,
     Label,
@@ -21,6 +22,7 @@ __all__ = [
     "Choice",
     "Label",
     "Range",
+    "Ranks",
     "Space",
     "Study",
     "Times",

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 
+from workspace.search.ranks import Ranks
 from workspace.search.space import Label, Space
 from workspace.search.storage import open_storage, storage_errors
 
 if TYPE_CHECKING:
-    from optuna.pruners import BasePruner
     from optuna.trial import FrozenTrial
 
 P = ParamSpec("P")
@@ -85,6 +85,7 @@ class Study:
         identity: whatever else a trial's value depends on (data, schedule, precision, …), as JSON values.
         space: what is searched. Its default is the first trial, number 0, which is never pruned.
         first: labels of the points that are tried after it, before the sampler's own.
+        ranked: whether a trial is pruned only where AP has been seen to rank trials as their final AP does.
         seed: of the sampler; independent of the seeds that runs are trained with.
         prune_from: no trial is pruned before this step, in the unit of :meth:`report`.
         url: of Optuna's storage, as SQLAlchemy writes it; see :func:`default_url`.
@@ -103,13 +104,15 @@ class Study:
         prune_from: int,
         url: str,
         first: Sequence[Mapping[str, Label]] = (),
+        ranked: bool = False,
     ) -> None:
         import optuna
 
+        from workspace.search.pruning import RankedPruner, percentile_pruner
         from workspace.search.sampler import RestartableSampler
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        question = _question(identity, space, seed, prune_from, first)
+        question = _question(identity, space, seed=seed, prune_from=prune_from, first=first, ranked=ranked)
         self.name = _name(experiment, question)
         self.space = space
         self._url = url
@@ -120,7 +123,7 @@ class Study:
                 storage=self._rdb,
                 direction="maximize",
                 sampler=RestartableSampler(seed),
-                pruner=pruner(prune_from),
+                pruner=RankedPruner(percentile_pruner(prune_from)) if ranked else percentile_pruner(prune_from),
                 load_if_exists=True,
             )
             there = len(self._study.get_trials(deepcopy=False))
@@ -141,11 +144,14 @@ class Study:
         prune_from: int,
         url: str,
         first: Sequence[Mapping[str, Label]] = (),
+        ranked: bool = False,
     ) -> bool:
         """Whether the storage has the study that these arguments open; it is not made."""
         import optuna
 
-        name = _name(experiment, _question(identity, space, seed, prune_from, first))
+        name = _name(
+            experiment, _question(identity, space, seed=seed, prune_from=prune_from, first=first, ranked=ranked)
+        )
         storage = open_storage(url)
         try:
             with storage_errors(url):
@@ -264,6 +270,16 @@ class Study:
         """The trial of that number, asked to its end."""
         return self._trial(number, self._get(number).params)
 
+    @_explained
+    def ranks(self) -> dict[int, Ranks]:
+        """How well AP on the way ranks trials as their final AP does, by step, where enough have finished to tell."""
+        from workspace.search.pruning import ranks_at
+
+        finished = [stored for stored in self._study.get_trials() if stored.state.name == "COMPLETE"]
+        steps = sorted({step for stored in finished for step in stored.intermediate_values})
+        found = {step: ranks_at(finished, step) for step in steps[:-1]}
+        return {step: ranks for step, ranks in found.items() if ranks is not None}
+
     def close(self) -> None:
         """Lets go of the storage."""
         self._rdb.remove_session()
@@ -294,23 +310,16 @@ class Study:
 
 
 def _question(
-    identity: Any, space: Space, seed: int, prune_from: int, first: Sequence[Mapping[str, Label]]
+    identity: Any, space: Space, *, seed: int, prune_from: int, first: Sequence[Mapping[str, Label]], ranked: bool
 ) -> dict[str, Any]:
     question = {"identity": identity, "space": space.describe(), "seed": seed, "prune_from": prune_from}
-    return {**question, "first": [dict(point) for point in first]} if first else question
+    if first:  # what is not asked for is not named, so that studies keep their names
+        question["first"] = [dict(point) for point in first]
+    if ranked:
+        question["ranked"] = ranked
+    return question
 
 
 def _name(experiment: str, question: dict[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
     return f"{experiment}-{digest[:8]}"
-
-
-def pruner(prune_from: int) -> "BasePruner":
-    """Stops a trial whose best report so far is worse than three quarters of the finished trials were at that step.
-
-    Not the median: before the learning rate has decayed AP ranks recipes badly, and finished trials are survivors, so
-    each comparison is harder than it looks. What is stopped are the recipes that FP16 broke.
-    """
-    from optuna.pruners import PercentilePruner
-
-    return PercentilePruner(75.0, n_startup_trials=4, n_warmup_steps=prune_from, n_min_trials=4)
