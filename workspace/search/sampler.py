@@ -26,7 +26,8 @@ class RestartableSampler(BaseSampler):
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._tpe = self._tpe_of(0)
-        self._space = IntersectionSearchSpace(include_pruned=True)  # looks at each settled trial once; TPE's is as young
+        # TPE's own is made anew with it, and looks at all trials for each; this one at each trial once.
+        self._space = IntersectionSearchSpace(include_pruned=True)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._tpe = self._tpe_of(trial.number)
