@@ -9,6 +9,7 @@ from workspace.gap.calibration import (
     verdict_rates,
 )
 from workspace.gap.effect import Effect, measure_effect
+from workspace.gap.pictures import PictureInterval, bootstrap_pictures
 from workspace.gap.sequential import LOOKS, measure_sequentially, next_look
 from workspace.gap.verdict import Gap, Verdict, measure_gap
 from workspace.gap.words import effect_sentence, sentence
@@ -17,10 +18,12 @@ __all__ = [
     "LOOKS",
     "Effect",
     "Gap",
+    "PictureInterval",
     "Rates",
     "SearchedRates",
     "SequentialRates",
     "Verdict",
+    "bootstrap_pictures",
     "effect_sentence",
     "measure_effect",
     "measure_gap",

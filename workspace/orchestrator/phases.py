@@ -17,6 +17,7 @@ from workspace.orchestrator.bill import bills
 from workspace.orchestrator.comparison import build_comparison
 from workspace.orchestrator.conditions import Conditions
 from workspace.orchestrator.cost import Costs
+from workspace.orchestrator.details import picture_lines
 from workspace.orchestrator.diagnosed import Found, find, with_diagnosis
 from workspace.orchestrator.disk import room
 from workspace.orchestrator.display import print_plan
@@ -37,7 +38,7 @@ from workspace.orchestrator.playing import (
 from workspace.orchestrator.report import Cost, Report, build_report, divergence_lines
 from workspace.orchestrator.results import ap_curves, write_comparison, write_results
 from workspace.orchestrator.settings import Settings
-from workspace.orchestrator.tables import comparison_tables, front_table, result_table
+from workspace.orchestrator.tables import comparison_tables, details_tables, front_table, result_table
 from workspace.orchestrator.trials import open_study, search, study_exists
 from workspace.search import Study, Trial
 from workspace.spec import RunSpec
@@ -137,9 +138,10 @@ def _play_experiment(plan: Plan, settings: Settings, console: Console, json_file
         figure = write_results(folder, report, curves, loop.tracker, studies)
     if json_file is not None:
         write_json(json_file, report.to_json())
-    for table in (result_table(report), *front_table(report)):
+    for table in (result_table(report), *details_tables(report), *front_table(report)):
         console.print(table)
-    _say(console, (*report.sentences, *divergence_lines(report.diverged)), report.reservations)
+    said = *report.sentences, *picture_lines(report.details), *divergence_lines(report.diverged)
+    _say(console, said, report.reservations)
     _show(console, figure, viewers(settings, studies))
 
 
@@ -177,6 +179,7 @@ def _phases(
         cost=_cost(loop),
         looks=looks,
         found=found,
+        folders=loop.folders,
     )
     return report, jobs
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from workspace.gap import Gap, measure_gap, measure_sequentially, sentence
+from workspace.orchestrator.details import Details, gap_details
 from workspace.orchestrator.diagnosed import Found
 from workspace.orchestrator.looks import Looks
 from workspace.orchestrator.plan import TUNED_BASELINE, Job, Plan
@@ -42,6 +44,7 @@ class Report:
     Attributes:
         arms: ``baseline``, ``default`` and, after a search, ``tuned``; before it ``tuned baseline``, if there is one.
         gaps: of ``default`` and ``tuned`` against their references.
+        details: by candidate's arm, its gap taken apart.
         references: by candidate's arm: ``baseline``, or ``tuned baseline`` where the baseline was searched too.
         best: number and parameters of the winning trial, as the study shows them; ``None`` without a search.
         best_baseline: the same of the baseline's search.
@@ -56,6 +59,7 @@ class Report:
     margin: float
     arms: Mapping[str, Arm]
     gaps: Mapping[str, Gap]
+    details: Mapping[str, Details]
     references: Mapping[str, str]
     best: Mapping[str, Any] | None
     best_baseline: Mapping[str, Any] | None
@@ -74,7 +78,14 @@ class Report:
                 name: {"precision": arm.precision, "seeds": list(arm.ap), "ap": list(arm.ap.values())}
                 for name, arm in self.arms.items()
             },
-            "gaps": {name: {**gap_json(gap), "against": self.references[name]} for name, gap in self.gaps.items()},
+            "gaps": {
+                name: {
+                    **gap_json(gap),
+                    "against": self.references[name],
+                    **(self.details[name].to_json() if name in self.details else {}),
+                }
+                for name, gap in self.gaps.items()
+            },
             "best": None if self.best is None else dict(self.best),
             "best_baseline": None if self.best_baseline is None else dict(self.best_baseline),
             **({} if self.found is None else {"search": self.found.to_json()}),
@@ -109,6 +120,7 @@ def build_report(
     cost: Cost,
     best_baseline: Mapping[str, Any] | None = None,
     looks: Looks | None = None,
+    folders: Mapping[str, Path] | None = None,
     found: Found | None = None,
 ) -> Report:
     """Judges the arms.
@@ -116,6 +128,7 @@ def build_report(
     Args:
         jobs: of each arm.
         records: of their runs, by signature.
+        folders: of the runs, by signature; ``None`` where gaps are not to be taken apart.
         looks: that were taken before; this one is added. ``None`` where it is not the answer, and others follow.
 
     Raises:
@@ -139,6 +152,7 @@ def build_report(
         arms=arms,
         gaps=gaps,
         references=references,
+        details={} if folders is None else gap_details(gaps, references, jobs, records, folders),
         best=best,
         best_baseline=best_baseline,
         found=found,

@@ -13,6 +13,7 @@ from workspace.files import write_atomically, write_json
 from workspace.gap import Gap
 from workspace.journal import JournalReader, latest
 from workspace.orchestrator.comparison import ComparisonReport
+from workspace.orchestrator.details import details_table, picture_lines
 from workspace.orchestrator.plan import Job
 from workspace.orchestrator.report import Report, divergence_lines
 from workspace.search import Study
@@ -43,10 +44,10 @@ def write_results(
         tracker,
         content=report.to_json(),
         draw=partial(figure.savefig, format="png", dpi=120),
-        tables=tables,
+        tables={**tables, "details.csv": details_table(report.details)},
         metrics={f"gap/{name}": gap.mean for name, gap in report.gaps.items()},
         tags={f"verdict.{name}": gap.verdict for name, gap in report.gaps.items()},
-        sentences=[*report.sentences, *divergence_lines(report.diverged)],
+        sentences=[*report.sentences, *picture_lines(report.details), *divergence_lines(report.diverged)],
     )
 
 

@@ -3,7 +3,7 @@
 import fcntl
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ class RunRecord:
         seconds: that it held a device.
         contradictions: of its audit against its precision.
         circumstances: hardware and versions, which arms that are compared should share.
+        metrics: MMDetection's AP figures of its evaluation by key, in points; negative where nothing was to be found.
         diverged: what became of its loss or weights, where they were lost; its AP counts all the same.
     """
 
@@ -32,6 +33,7 @@ class RunRecord:
     contradictions: tuple[str, ...]
     circumstances: Mapping[str, str]
     diverged: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path) -> "RunRecord":
@@ -47,6 +49,7 @@ class RunRecord:
                 contradictions=tuple(result["audit"]["contradictions"]),
                 circumstances={"device": device["name"], **result["versions"]},
                 diverged=result.get("diverged"),  # results of earlier versions do not say
+                metrics={name: 100 * value for name, value in result.get("metrics", {}).items()},
             )
         except (ValueError, LookupError, TypeError) as error:
             raise UserError(

@@ -6,6 +6,9 @@ from workspace.gap import Effect, Gap
 from workspace.orchestrator.comparison import ComparedArm, ComparisonReport
 from workspace.orchestrator.report import Report
 
+_MOST_ROWS = 12
+"""Of a table by size and class; all of them are in the experiment's files."""
+
 
 def result_table(report: Report) -> Table:
     """The arms with their AP, and each candidate's gap with its interval and verdict."""
@@ -18,6 +21,34 @@ def result_table(report: Report) -> Table:
         cells = ("", "", "") if gap is None else (f"{gap.mean:+.2f}", _interval(gap), gap.verdict)
         table.add_row(name, arm.precision, str(len(values)), _spread(values), *cells)
     return table
+
+
+def details_tables(report: Report) -> list[Table]:
+    """Each gap by object size and class, where that is known; of many classes, those that lose the most."""
+    effects = {
+        gap: {**{f"{size} objects": effect for size, effect in found.sizes.items()}, **found.classes}
+        for gap, found in report.details.items()
+    }
+    names = list(dict.fromkeys(name for of_gap in effects.values() for name in of_gap))
+    if not names:
+        return []
+    table = Table(
+        title="the gaps by object size and class",
+        caption="No verdicts: each interval is for its own question, and of many one in ten misses the truth."
+        + (f" Shown are the {_MOST_ROWS} that lose the most." if len(names) > _MOST_ROWS else ""),
+    )
+    table.add_column("")
+    for gap in effects:
+        table.add_column(gap, justify="right")
+        table.add_column("90 % interval", justify="right")
+    worst = sorted(names, key=lambda name: min(of_gap[name].mean for of_gap in effects.values() if name in of_gap))
+    kept = set(worst[:_MOST_ROWS])
+    for name in (name for name in names if name in kept):
+        cells = []
+        for of_gap in effects.values():
+            cells += [f"{of_gap[name].mean:+.2f}", _interval(of_gap[name])] if name in of_gap else ["", ""]
+        table.add_row(name, *cells)
+    return [table]
 
 
 def front_table(report: Report) -> list[Table]:
