@@ -1,0 +1,187 @@
+"""The planted causes: right in FP32, wrong in half, mended by what they say, and trained by the house's workers."""
+
+import copy
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+from torch import nn
+
+from benchmarks.planted import pictures
+from benchmarks.planted.__main__ import gap_jobs, pool_jobs
+from benchmarks.planted.causes import CAUSES, Cause, register_causes
+from benchmarks.planted.modules.heads import SceneCoder, Softplus
+from benchmarks.planted.modules.losses import FixedPointIoULoss, TemperedFocalLoss
+from benchmarks.planted.modules.necks import Amplified, Contrast
+from benchmarks.planted.modules.optimizers import HalfStateAdamW, HalfWeightsSGD
+from benchmarks.planted.modules.stems import RootMeanSquareNorm, TwoMomentsBatchNorm
+from benchmarks.planted.pool import as_json, draw_recipes
+from benchmarks.planted.runs import Job, conditions, play, spec_of
+from benchmarks.planted.table import COLUMNS, write_table
+from workspace.orchestrator.conditions import Conditions
+from workspace.precision.half import HalfArithmetic
+from workspace.precision.islands import make_islands
+from workspace.precision.policy import Overflow
+
+NAMES = [cause.name for cause in CAUSES]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _registered() -> Iterator[None]:
+    """The causes' detectors, known to the tests of this file alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        from workspace import detectors
+
+        patch.setattr(detectors, "_detectors", known := dict(detectors.DETECTORS))
+        patch.setattr(detectors, "DETECTORS", known)
+        register_causes()
+        yield
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Conditions:
+    return conditions(tmp_path_factory.mktemp("planted"))
+
+
+def named(name: str) -> Cause:
+    return next(cause for cause in CAUSES if cause.name == name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_cause_is_a_part_of_its_model_and_so_is_what_mends_it(name: str) -> None:
+    cause = named(name)
+    register_all_modules()
+    model = MODELS.build(Config.fromfile(cause.detector.config_path("demo")).model)
+    if cause.kind == "module":
+        assert isinstance(model.get_submodule(cause.where), nn.Module)
+        assert cause.mend == {"fp32_islands": (cause.where,)}
+    make_islands(model, cause.mend.get("fp32_islands", ()), "cpu")
+    changed = [name for name in cause.mend if hasattr(cause.precision, name) or hasattr(cause.recipe, name)]
+    assert changed == list(cause.mend) != []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_runs_of_a_cause_differ_in_what_they_should(name: str, given: Conditions) -> None:
+    default, fp32, mended = (spec_of(job, given) for job in gap_jobs([named(name)], seeds=1))
+    assert fp32.precision.name == "fp32"
+    assert default.precision.name == mended.precision.name == "fp16"
+    assert len({default.signature, fp32.signature, mended.signature}) == 3
+    assert default.config_digest == fp32.config_digest == mended.config_digest
+
+
+def test_what_the_user_wrote_is_a_part_of_what_names_a_run() -> None:
+    digests = {cause.detector.config_digest("demo") for cause in CAUSES}
+    assert len(digests) == len({(cause.config, cause.code) for cause in CAUSES}) == 11
+
+
+def bright(*shape: int) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+
+
+MODULES: dict[str, tuple[Callable[[], nn.Module], Callable[[], tuple[torch.Tensor, ...]], Overflow]] = {
+    "two moments": (lambda: TwoMomentsBatchNorm(4, eps=1e-2), lambda: (60 + bright(4, 4, 16, 16),), "inf_nan"),
+    "root mean square": (lambda: RootMeanSquareNorm(4), lambda: (1600 * bright(2, 4, 16, 16),), "inf_nan"),
+    "contrast": (Contrast, lambda: (bright(2, 4, 8, 8) * torch.tensor([0.0, 1, 1, 1])[:, None, None],), "inf_nan"),
+    "softplus": (Softplus, lambda: (4 * bright(64),), "inf_nan"),
+    "scene": (SceneCoder, lambda: (4 * bright(32, 2), 3 * bright(32, 4)), "inf_nan"),
+    "focal loss": (TemperedFocalLoss, lambda: (5 * bright(64, 3) - 2, torch.arange(64) % 4), "inf_nan"),
+    "iou loss": (
+        FixedPointIoULoss,
+        lambda: (torch.tensor([[0.0, 0, 3, 3.0]]), torch.tensor([[0.5, 0, 3, 2.5]]), torch.ones(1), torch.ones(1)),
+        "inf_nan",
+    ),
+    "amplified": (lambda: Amplified(8, 2.0**20), lambda: (bright(2, 8, 8, 8),), "saturate"),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_is_right_in_fp32_and_wrong_in_half_unless_it_is_an_island(name: str) -> None:
+    make, inputs, overflow = MODULES[name]
+    torch.manual_seed(0)
+    module = make()
+    exact = copy.deepcopy(module).double()(*map(_doubled, inputs()))
+    as_network = tuple(value.half() if value.is_floating_point() else value for value in inputs())
+    island = nn.Sequential(copy.deepcopy(module))
+    make_islands(island, ["0"], "cpu")
+    half = HalfArithmetic(torch.float16, overflow)
+    with half, half.autocast():
+        lost = _error(copy.deepcopy(module)(*as_network), exact)
+        mended = _error(island[0](*as_network), exact)
+    assert _error(module(*inputs()), exact) < 2e-3
+    assert lost > 0.1
+    assert mended < 0.1 * lost
+
+
+def _doubled(value: torch.Tensor) -> torch.Tensor:
+    return value.double() if value.is_floating_point() else value
+
+
+def _error(found: torch.Tensor, exact: torch.Tensor) -> float:
+    """Relative to the values' spread, in the L2 norm; infinite where nothing finite was found."""
+    spread = exact - exact.mean() if exact.numel() > 1 else exact
+    error = float((found.double() - exact).norm() / spread.norm())
+    return error if error < float("inf") else float("inf")
+
+
+def test_weights_in_half_lose_small_updates() -> None:
+    kept, lost = (nn.Parameter(torch.ones(3)) for _ in range(2))
+    for parameter, optimizer in (
+        (kept, torch.optim.SGD([kept], lr=1e-4, momentum=0.9)),
+        (lost, HalfWeightsSGD([lost], lr=1e-4)),
+    ):
+        parameter.grad = torch.ones(3)
+        optimizer.step()
+    assert torch.allclose(kept, torch.tensor(1 - 1e-4))
+    assert torch.equal(lost, torch.ones(3))
+
+
+def test_moments_in_half_lose_small_gradients() -> None:
+    kept, lost = (nn.Parameter(torch.ones(3)) for _ in range(2))
+    optimizers = torch.optim.AdamW([kept], lr=1e-3), HalfStateAdamW([lost], lr=1e-3)
+    for _ in range(50):
+        for parameter, optimizer in zip((kept, lost), optimizers, strict=True):
+            parameter.grad = torch.full((3,), 1e-3)
+            optimizer.step()
+    assert torch.equal(optimizers[1].state[lost]["exp_avg_sq"], torch.zeros(3))
+    assert bool((1 - lost > 3 * (1 - kept)).all())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_pool_is_drawn_from_its_seed_and_can_be_run(name: str, given: Conditions) -> None:
+    cause = named(name)
+    pool = draw_recipes(cause, 12)
+    assert pool[:5] == draw_recipes(cause, 5)
+    assert any("fp32_islands" in changes for changes in pool)
+    specs = [spec_of(job, given) for job in pool_jobs([cause], 12)]
+    assert len({spec.signature for spec in specs}) == len(specs) == 28
+    assert {spec.epochs for spec in specs} == {3, 9}
+    json.dumps([as_json(changes) for changes in pool], allow_nan=False)
+
+
+def test_pictures_are_the_same_each_time(tmp_path: Path) -> None:
+    first, second = (pictures.write_pictures(tmp_path / name) for name in ("a", "b"))
+    for file in ("annotations/train.json", "annotations/val.json", "images/val_000.png"):
+        assert (first / file).read_bytes() == (second / file).read_bytes()
+
+
+def test_a_run_is_trained_once_and_becomes_a_row(given: Conditions, tmp_path: Path, capsys: Any) -> None:
+    job = Job(named("scene_coordinates"), "pool00", {"lr": 1e-3}, 0.01, 0, "search")
+    work_dir = given.dataset.splits["train"].annotations.parents[2]
+    for expected in ("1 of them", "0 of them"):
+        play([job], given, work_dir, workers=1)
+        assert expected in capsys.readouterr().out
+    unfinished = dataclasses.replace(job, seed=1)
+    assert write_table([job, unfinished], given, work_dir, tmp_path / "runs.csv") == 1
+    table = pd.read_csv(tmp_path / "runs.csv")
+    assert tuple(table.columns) == COLUMNS
+    row = table.iloc[0]
+    assert (row.cause, row.changes, row.steps, row.flops_in_half) == ("scene_coordinates", '{"lr": 0.001}', 26, 1.0)
+    assert list(json.loads(row.curve)) == ["1"]
