@@ -116,7 +116,7 @@ def diagnosed(replay: Replay, seed: int) -> None:
     """The search that a diagnosis starts, by the orchestrator's own rules; it pays for the diagnosis first."""
     cause, rules = replay.cause, replay.rules
     replay.seconds += cause.seconds
-    first = [cause.default, *(known for known in cause.proposals if known.in_half >= rules.least_in_half)]
+    first = [*(known for known in cause.proposals if known.in_half >= rules.least_in_half), cause.default]
     pruner = RankedPruner(percentile_pruner(_first_pruned(cause)))
     sampled = _Sampled(cause, RestartableSampler(seed), pruner, beside=first)
     recipes: list[Recipe] = []
@@ -137,7 +137,7 @@ def diagnosed(replay: Replay, seed: int) -> None:
             known.append(replay.repeat(recipe, known))
         elif step == "trial":
             recipe = first[len(recipes)] if len(recipes) < len(first) else None
-            recipe, ap = sampled.run(replay, recipe, is_default=not recipes)
+            recipe, ap = sampled.run(replay, recipe, is_default=recipe is cause.default)
             recipes.append(recipe)
             values.append([] if ap is None else [ap])
         else:

@@ -2,22 +2,29 @@
 
 import dataclasses
 import json
-import signal
+import math
+import sqlite3
 import subprocess
-import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from small_plan import SWEEP, plan
-from synthetic_runs import answer_of, command, play, without_cost
+from synthetic_runs import answer_of, command, play
 
 from workspace.errors import UserError
 from workspace.orchestrator.bill import bills
 from workspace.orchestrator.cost import Costs
-from workspace.orchestrator.diagnosed import with_diagnosis
+from workspace.orchestrator.diagnosed import steps, with_diagnosis
 from workspace.orchestrator.listing import list_experiment
+from workspace.orchestrator.plan import Job, Plan
+from workspace.orchestrator.runs import RunRecord
+from workspace.orchestrator.trials import interrupted, open_study, trial_job
 from workspace.precision import LossScale
+from workspace.search import default_url
+from workspace.spec import RunSpec
 
 EXPERIMENT = "fcos_fp16_sweep"
 OPTIONS = ("--trials", "6", "--seeds", "2")
@@ -124,36 +131,90 @@ def test_the_search_ends_when_a_proposal_reaches_the_reference(finished: Path) -
     result = answer_of(finished)
     found = result["search"]
     assert found["reached"]
-    assert len(found["reference"]) == 2
-    assert result["best"]["trial"] == 1
+    assert found["reference"][0] < found["front"][0]["ap"]
+    assert result["best"]["trial"] == 0
     assert result["best"]["params"]["fp32_islands"] == "bbox_head.conv_cls"
-    assert [point["trial"] for point in found["front"]] == [0, 1]
-    assert found["front"][1]["seeds"] == 2
-    assert found["front"][0]["in_half"] == 1 > found["front"][1]["in_half"] > 0.9
+    assert [(point["trial"], point["seeds"]) for point in found["front"]] == [(0, 1)]
+    assert 0.9 < found["front"][0]["in_half"] < 1
     assert [line.split(":")[0] for line in found["set_aside"]] == ["fp32_islands ('backbone',)"]
-    assert set(seeds_searched(finished)) == {1000, 1001, 1_000_000, 1_000_001}
+    assert seeds_searched(finished) == [1000, 1_000_000]
 
 
-def test_killed_among_further_seeds_it_comes_to_the_same_answer(finished: Path, tmp_path: Path) -> None:
-    work = tmp_path / "work"
-    options = (*OPTIONS, "--diagnosis", str(finished.parent / "diagnosis.json"))
-    process = subprocess.Popen(command(EXPERIMENT, work, *options), stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    # The arms' four runs, the reference, two trials, and the contender's second seed.
-    while len(list(work.glob("runs/*/events.jsonl"))) < 8 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert without_cost(play(EXPERIMENT, work, *options)) == without_cost(answer_of(finished))
-    assert seeds_searched(work) == seeds_searched(finished)
+@pytest.fixture
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """What a process has written outlives it without; only a power cut needs it."""
+
+    def relax(connection: sqlite3.Connection, _: Any) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", relax)
+    yield
+    sqlalchemy.event.remove(sqlalchemy.Engine, "connect", relax)
+
+
+class Killed(BaseException):
+    pass
+
+
+def searched(begun: Plan, folder: Path, ap: Callable[[RunSpec], float], *, runs: float = math.inf) -> list[str]:
+    """Plays the search with that AP for training, one run at a time, and dies in the run after so many.
+
+    Returns:
+        Name of each run, in order.
+    """
+    played: list[str] = []
+    records: dict[str, RunRecord] = {}
+
+    def train(job: Job) -> None:
+        if len(played) >= runs:
+            raise Killed
+        played.append(job.name)
+        value = ap(job.spec)
+        records[job.spec.signature] = RunRecord(ap=value, seconds=1.0, contradictions=(), circumstances={})
+        if job.trial is not None:
+            study.finish(job.trial, value)
+
+    with open_study(begun, default_url(folder)) as study:
+        for trial in interrupted(begun, study):
+            train(trial_job(begun, study, trial))
+        for job in steps(begun, study, records):
+            train(job)
+    return played
+
+
+def ap(spec: RunSpec) -> float:
+    """Nearly all is won back with one layer in FP32, by a first seed; all of it with the head in FP32."""
+    if not spec.precision.is_mixed:
+        return 60.0 if spec.seed == 1_000_000 else 60.4
+    if "head" in spec.precision.fp32_islands:
+        return 59.9
+    return 59.3 if spec.precision.fp32_islands else 58.0 + spec.seed % 7 / 100
+
+
+def test_killed_anywhere_it_trains_what_it_would_have(tmp_path: Path, no_waiting_for_the_disk: None) -> None:
+    begun = with_diagnosis(plan(trials=6), diagnosis(tmp_path, *PROPOSALS))
+    (tmp_path / "whole").mkdir()
+    whole = searched(begun, tmp_path / "whole", ap)
+    assert whole[:5] == ["reference seed 0", "trial 0", "trial 0 seed 1", "reference seed 1", "trial 1"]
+    assert len(whole) > 6
+    for runs in (0, 2, 3, 4, len(whole) - 1):  # asked, a first and a further seed, the reference, at the end
+        folder = tmp_path / str(runs)
+        folder.mkdir()
+        with pytest.raises(Killed):
+            searched(begun, folder, ap, runs=runs)
+        # Runs beside the trials are asked for again; a trial that has its result is not.
+        assert {*whole[:runs], *searched(begun, folder, ap)} == set(whole)
+        with open_study(begun, default_url(folder)) as cut, open_study(begun, default_url(tmp_path / "whole")) as other:
+            assert [(row.labels, row.value) for row in cut.trials()] == [(r.labels, r.value) for r in other.trials()]
 
 
 def test_its_plan_knows_that_it_has_ended(finished: Path) -> None:
     options = (*OPTIONS, "--diagnosis", str(finished.parent / "diagnosis.json"), "--plan")
     said = subprocess.run(command(EXPERIMENT, finished, *options), capture_output=True, text=True, check=True).stdout
     assert "nothing is left to train" in said
-    assert "trial 1 seed 1" in said
-    assert "trial 2 " not in said
+    assert "reference seed 0" in said
+    assert "trial 0 " in said
+    assert "trial 1 " not in said
 
 
 def test_a_comparison_has_nothing_to_diagnose_for(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_the_default_recipe_comes_first_and_once(tmp_path: Path) -> None:
         assert study.ask().number == 2
 
 
-def test_points_that_are_given_follow_the_default_and_precede_the_sampler_s(
+def test_points_that_are_given_precede_the_default_and_the_sampler_s(
     tmp_path: Path, allow_writes: Callable[[int], None]
 ) -> None:
     first = [{**SPACE.default, "islands": "head"}, {**SPACE.default, "lr": 0.04}]
@@ -157,9 +157,9 @@ def test_points_that_are_given_follow_the_default_and_precede_the_sampler_s(
     allow_writes(1000)
     with study:
         assert len(study.trials()) == 3
-        assert [study.ask().labels for _ in range(3)] == [SPACE.default, *first]
+        assert [study.ask().labels for _ in range(3)] == [*first, SPACE.default]
         assert study.ask().labels["lr"] not in (SPACE.default["lr"], 0.04)
-        assert study.trial(2).params == SPACE.decode(first[1])
+        assert study.trial(1).params == SPACE.decode(first[1])
     with open_study(tmp_path, first=first) as study:
         assert len(study.resume()) == 4
     with open_study(tmp_path) as other:

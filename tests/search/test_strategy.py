@@ -33,12 +33,19 @@ def test_a_recipe_within_the_margin_gets_a_second_seed_and_so_does_the_reference
     assert step(broken, again) == "stop"
 
 
+def test_one_seed_is_enough_where_nothing_is_lost() -> None:
+    assert step(Point(0, 1.0, (40.0,)), Point(1, 0.9, (60.1,)), reference=(60.0,)) == "stop"
+    assert step(Point(0, 1.0, (40.0,)), Point(1, 0.3, (60.1,)), reference=(60.0,)) == "trial"
+
+
 def test_the_search_goes_on_where_the_second_seed_tells_otherwise() -> None:
     lucky = Point(1, 0.9, (59.5, 58.0))  # 1.25 below: more than half the margin
     assert step(Point(0, 1.0, (40.0,)), lucky) == "trial"
     assert not RULES.is_reached([lucky], (60.0, 60.0))
     assert RULES.is_reached([lucky], (60.0, 59.0))
     assert not RULES.is_reached([lucky], (59.0,))
+    assert RULES.is_reached([lucky], (58.7,))
+    assert not RULES.is_reached([lucky], ())
 
 
 def test_a_recipe_with_too_little_in_half_is_no_answer() -> None:

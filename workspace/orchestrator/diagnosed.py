@@ -7,12 +7,14 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from workspace.errors import UserError
 from workspace.orchestrator.loop import Loop
 from workspace.orchestrator.plan import Job, Plan, Start
+from workspace.orchestrator.runs import RunRecord
 from workspace.orchestrator.trials import interrupted, recall_settled, trial_job
 from workspace.search import Ranks, Study, Trial
 from workspace.search.proposals import Diagnosis, Proposal, read_diagnosis, widened
@@ -26,8 +28,9 @@ _ISLANDS = "fp32_islands"
 def with_diagnosis(plan: Plan, file: Path) -> Plan:
     """The plan whose search begins with what that diagnosis proposes.
 
-    Its proposals are among the options of the space, and tried after the default recipe. FP32 islands that leave too
-    little in half to be worth it are no options, and proposals of them are set aside.
+    Its proposals are among the options of the space, and tried before the default recipe, whose gap is why there is a
+    diagnosis. FP32 islands that leave too little in half to be worth it are no options, and proposals of them are set
+    aside.
 
     Raises:
         UserError: the file is no diagnosis of this detector and kind of precision, or the plan has no search.
@@ -134,11 +137,11 @@ def find(plan: Plan, study: Study, loop: Loop, before: Iterator[Job]) -> Found:
     """
     recall_settled(plan, study, loop.recall)
     jobs = itertools.chain(before, (trial_job(plan, study, trial) for trial in interrupted(plan, study)))
-    steps = _steps(plan, study, loop)
-    while (job := next(jobs, None) or next(steps, None)) is not None:
-        loop.play(itertools.chain([job], jobs, steps))
-        steps = _steps(plan, study, loop)  # those before may have ended to wait for results
-    progress = Progress.of(plan, study, lambda spec: _ap(loop, spec))
+    due = steps(plan, study, loop.records)
+    while (job := next(jobs, None) or next(due, None)) is not None:
+        loop.play(itertools.chain([job], jobs, due))
+        due = steps(plan, study, loop.records)  # those before may have ended to wait for results
+    progress = Progress.of(plan, study, partial(_ap, loop.records))
     chosen = rules(plan).chosen(progress.points)
     if chosen is None:
         raise UserError(
@@ -191,12 +194,18 @@ class Progress:
         )
 
 
-def _steps(plan: Plan, study: Study, loop: Loop) -> Iterator[Job]:
-    """Jobs, until it takes the result of one that runs to know the next, or the search has its answer."""
+def steps(plan: Plan, study: Study, records: Mapping[str, RunRecord]) -> Iterator[Job]:
+    """The search's next jobs, until it takes the result of one that runs to know more, or the search has its answer.
+
+    After a restart, runs beside the trials are asked for again, as they were before: they are there already.
+
+    Args:
+        records: of finished runs by signature, which grow meanwhile.
+    """
     further: dict[str, int] = {}
     while True:
-        progress = Progress.of(plan, study, lambda spec: _ap(loop, spec))
-        pending = {number for signature, number in further.items() if signature not in loop.records}
+        progress = Progress.of(plan, study, partial(_ap, records))
+        pending = {number for signature, number in further.items() if signature not in records}
         step = rules(plan).next_step(
             progress.points,
             progress.reference,
@@ -231,8 +240,8 @@ def _values(ap: Callable[[RunSpec], float | None], jobs: Iterator[Job]) -> tuple
     return tuple(found)
 
 
-def _ap(loop: Loop, spec: RunSpec) -> float | None:
-    record = loop.records.get(spec.signature)
+def _ap(records: Mapping[str, RunRecord], spec: RunSpec) -> float | None:
+    record = records.get(spec.signature)
     return None if record is None else record.ap
 
 

@@ -65,7 +65,7 @@ def _list_search(plan: Plan, work_dir: Path, study: Study | None) -> tuple[list[
     """The trials of a search, and its winner once all of them are settled."""
     runs = []
     rows = {} if study is None else {row.number: row for row in study.trials()}
-    first = [{}, *plan.start.first] if plan.start else [{}]
+    first = [*plan.start.first, {}] if plan.start else [{}]
     settled = 0
     for number in range(plan.trials):
         row = rows.get(number)

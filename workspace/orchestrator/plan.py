@@ -55,7 +55,7 @@ class Start:
     """What a search knows from a diagnosis before it begins.
 
     Attributes:
-        first: values of what is tried after the default recipe, before the sampler's own; the most promising first.
+        first: values of what is tried before the default recipe and the sampler's own; the most promising first.
         in_half: share (0 to 1) of a recipe's operations that are computed in half, by its FP32 islands.
         set_aside: in a line each, what the diagnosis proposes and the search does not try.
     """

@@ -64,7 +64,7 @@ def front_table(report: Report) -> list[Table]:
                 f"The search {ended}.",
                 *(f"Proposed and not tried: {line}" for line in found.set_aside),
                 *(
-                    f"AP after epoch {epoch} ranks {ranks.trials} trials as the final AP does with tau {ranks.tau:+.2f} "
+                    f"AP after epoch {epoch} ranks {ranks.trials} trials as final AP does with tau {ranks.tau:+.2f} "
                     f"(p {ranks.p_value:.2f}): {'enough' if ranks.agree else 'too little'} to stop trials by."
                     for epoch, ranks in found.ranks.items()
                 ),

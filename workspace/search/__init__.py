@@ -15,10 +15,9 @@ from workspace.search.space import (
     uniform,
 )
 from workspace.search.storage import default_url, study_file
-from workspace.search.study import DEFAULT_TRIAL, Study, Trial, TrialRow, TrialState
+from workspace.search.study import Study, Trial, TrialRow, TrialState
 
 __all__ = [
-    "DEFAULT_TRIAL",
     "Choice",
     "Label",
     "Range",

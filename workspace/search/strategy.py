@@ -60,7 +60,8 @@ class Rules:
     Attributes:
         margin: AP points that count as none; see `workspace.experiment.Effort`.
         least_in_half: share of the operations that a recipe must keep in half to be worth having.
-        seeds: of a recipe and of the reference before the search ends because that recipe reaches it.
+        seeds: of a recipe and of the reference before the search ends because the one comes near the other; where it
+            is no worse at all, one seed is enough.
         further: runs that may be spent on further seeds, the reference's not counted.
     """
 
@@ -80,8 +81,8 @@ class Rules:
     ) -> Step:
         """What to train next: a new trial, one more seed of a contender, or nothing.
 
-        The reference comes first. A recipe whose AP is within the margin of the reference's gets further seeds, and so
-        does the reference; when their means still agree, half the margin being spent, no further recipe is tried.
+        The reference comes first. A recipe that does no worse ends the search. One that loses less than the margin gets
+        further seeds, and so does the reference; when their means agree to half the margin, that ends the search too.
         Whether it was that or the number of trials that ended the trying, recipes between which the choice lies get
         further seeds, the better half of them more (sequential halving: Z. Karnin et al., ICML 2013).
 
@@ -98,12 +99,14 @@ class Rules:
         """
         if not reference and REFERENCE not in pending:
             return FurtherSeed(REFERENCE)
-        if promising := [point for point in self._worthy(points) if self._is_near(point, reference, 1.0)]:
+        is_reached = self.is_reached(points, reference)
+        promising = [point for point in self._worthy(points) if self._is_near(point, reference, 1.0)]
+        if promising and not is_reached:
             wanted = [point.number for point in promising if len(point.values) < self.seeds and self._affords(points)]
             wanted += [REFERENCE] * (len(reference) < self.seeds)
             if wanted:
                 return _first(wanted, pending)
-        if not self.is_reached(points, reference) and asked < trials:
+        if not is_reached and asked < trials:
             return "trial"
         if set(pending) - {point.number for point in points}:
             return "wait"
@@ -115,9 +118,9 @@ class Rules:
         return "wait" if pending else "stop"
 
     def is_reached(self, points: Sequence[Point], reference: Sequence[float]) -> bool:
-        """Whether a recipe does as well as the reference, by enough seeds of both."""
-        return len(reference) >= self.seeds and any(
-            len(point.values) >= self.seeds and self._is_near(point, reference, _SPENT)
+        """Whether a recipe does as well as the reference: the fewer seeds say so, the more strictly."""
+        return any(
+            self._is_near(point, reference, _SPENT if min(len(point.values), len(reference)) >= self.seeds else 0.0)
             for point in self._worthy(points)
         )
 

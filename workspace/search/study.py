@@ -27,7 +27,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 TrialState = Literal["waiting", "running", "finished", "pruned", "failed"]
-DEFAULT_TRIAL = 0  # the number of the trial that is the default recipe
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,8 @@ class Study:
     Args:
         experiment: its name.
         identity: whatever else a trial's value depends on (data, schedule, precision, …), as JSON values.
-        space: what is searched. Its default is the first trial, number 0, which is never pruned.
-        first: labels of the points that are tried after it, before the sampler's own.
+        space: what is searched. Its default is the first trial, number 0, but for ``first``, and is never pruned.
+        first: labels of the points that are tried before it.
         ranked: whether a trial is pruned only where AP has been seen to rank trials as their final AP does.
         seed: of the sampler; independent of the seeds that runs are trained with.
         prune_from: no trial is pruned before this step, in the unit of :meth:`report`.
@@ -115,6 +114,7 @@ class Study:
         question = _question(identity, space, seed=seed, prune_from=prune_from, first=first, ranked=ranked)
         self.name = _name(experiment, question)
         self.space = space
+        self._default = len(first)  # its number
         self._url = url
         self._rdb = open_storage(url)
         with storage_errors(url):
@@ -130,7 +130,7 @@ class Study:
             if not there:
                 for key, value in question.items():
                     self._study.set_user_attr(key, value)
-            for point in (space.default, *first)[there:]:  # the rest of what a kill cut off: none is asked before
+            for point in (*first, space.default)[there:]:  # the rest of what a kill cut off: none is asked before
                 self._study.enqueue_trial(dict(point))
 
     @classmethod
@@ -196,7 +196,7 @@ class Study:
         if step not in stored.intermediate_values:
             self._rdb.set_trial_intermediate_value(self._id(number), step, float(value))
             stored = self._get(number)
-        if number == DEFAULT_TRIAL:
+        if number == self._default:
             return False
         stored.intermediate_values = {at: seen for at, seen in stored.intermediate_values.items() if at <= step}
         with warnings.catch_warnings():
