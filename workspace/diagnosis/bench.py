@@ -30,7 +30,7 @@ class Step:
     Attributes:
         loss: as it was before scaling.
         gradients: of the parameters, by name, FP32, divided by the loss scale, before clipping.
-        update: what the optimizer added to the parameters; zeros where the step was skipped.
+        update: what was added to the parameters, zeros where the step was skipped, and to the statistics of BatchNorm.
         skipped: whether the gradient scaler skipped it.
         metrics: of the optimizer wrapper: clamped elements and so on.
     """
@@ -107,6 +107,11 @@ class Bench:
     def parameters(self) -> dict[str, nn.Parameter]:
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
+    @property
+    def _trained(self) -> dict[str, torch.Tensor]:
+        buffers = {name: value for name, value in self.model.named_buffers() if value.is_floating_point()}
+        return {**self.parameters, **{name: value for name, value in buffers.items() if name in self.weights}}
+
     def keep(self) -> None:
         """What the weights are now, each step begins with."""
         self.weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
@@ -161,7 +166,7 @@ class Bench:
         changed: Tensors = {}
         if update:
             wrapper.step()
-            changed = {name: p.detach() - self.weights[name] for name, p in self.parameters.items()}
+            changed = {name: value.detach() - self.weights[name] for name, value in self._trained.items()}
         found = Step(
             loss=float(loss.detach()),
             gradients=gradients,

@@ -23,8 +23,10 @@ from workspace.training.task import Task
 _LEAST = 0.1
 """Share of the update's error from which on something counts as a cause."""
 
-_MODERATE = 1024.0
+_MODERATE = 256.0
 """Loss scale that overflows in no sound model, and underflows in hardly any."""
+
+_GLANCE = 8  # passes that a search for causes of noise is worth
 
 _TIE = 0.02
 """Shares that are as good as equal; then a setting, which costs nothing to change, comes before an island."""
@@ -84,13 +86,13 @@ def diagnose(
     rounded, rounding_causes = _rounding(bench, gauge, rounds, settled)
     scale_causes, at_best = _loss_scale(scaled, error, 1 - rounded)
     best = dataclasses.replace(settled, loss_scale=at_best) if at_best is not None else settled
-    noise = gauge.is_noise(error) and not rounding_causes
-    left = gauge.measure(best).update
-    search = Attribution(gauge, best, passes if not gauge.is_noise(left) else min(passes, 6))
+    whole = gauge.measure(best)
+    noise = gauge.is_noise(dataclasses.replace(errors, update=error)) and not rounding_causes
+    search = Attribution(gauge, best, min(passes, _GLANCE) if gauge.is_noise(whole) else passes)
     say("the members")
     mended = search.search()
-    part = (1 - rounded) * left / error if error > 0 else 0.0
-    mended = [m for m in mended if part * m.weight >= _LEAST and not gauge.is_noise(part * m.weight * error)]
+    part = (1 - rounded) * min(1.0, whole.update / error) if error > 0 else 0.0
+    mended = [m for m in mended if part * m.weight >= _LEAST]
     say("the portrait")
     seen = portrait(bench, settled)
     causes = [*rounding_causes, *scale_causes]
@@ -173,6 +175,10 @@ def _loss_scale(scaled: Scaling | None, error: float, part: float) -> tuple[list
         return [], min(scaled.settled, _MODERATE)
     if error == 0:
         return [], scaled.settled
+    if (
+        scaled.is_dynamic and scaled.overflows_at <= _MODERATE
+    ):  # something overflows that should not; at this scale it shows
+        return [], _MODERATE
     share = part * (1 - scaled.best_errors.update / error)
     if share < _LEAST:
         return [], scaled.settled

@@ -17,7 +17,8 @@ from statistics import fmean
 
 import torch
 
-from workspace.diagnosis.bench import Bench, Step, Tensors, Way
+from workspace.diagnosis.bench import Bench, Step, Way
+from workspace.errors import UserError
 from workspace.precision import FP32
 
 _DITHER = 2.0**-22
@@ -29,13 +30,21 @@ _REPRODUCIBLE = 1e-3
 NOISE = 0.02
 """Of the error that another batch has: as if the batch had 2 % fewer pictures."""
 
+LOST = 0.5
+"""Error of one tensor's gradient that is no noise, however small that tensor."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Errors:
-    """Of a step: ``loss`` relative to FP32's and at most 1, the others as in `workspace.diagnosis.gauge`."""
+    """Of a step: ``loss`` relative to FP32's and at most 1, the others as in `workspace.diagnosis.gauge`.
+
+    Attributes:
+        worst: of the gradient of a single parameter tensor.
+    """
 
     loss: float
     gradient: float
+    worst: float
     update: float
     skipped: bool = False
 
@@ -51,6 +60,9 @@ class Gauge:
         unit: errors of FP32 on another batch.
         references: the FP32 steps.
         compared: names of the parameters whose gradients FP32 itself reproduces.
+
+    Raises:
+        UserError: there is no such parameter; the weights are broken.
     """
 
     def __init__(self, bench: Bench, *, batches: int, optimizer: str | None = None) -> None:
@@ -62,6 +74,13 @@ class Gauge:
             name
             for name, gradient in self.references[0].gradients.items()
             if squared_error(dithered.gradients[name], gradient) < _REPRODUCIBLE
+        ]
+        if not self.compared:
+            raise UserError("FP32 itself gives no gradient that can be reproduced: these weights cannot be diagnosed")
+        self._statistics = [
+            name
+            for name, change in self.references[0].update.items()
+            if name not in bench.parameters and bool(change.any()) and bool(change.isfinite().all())
         ]
         self.unit = self._errors(bench.step(batches, reference), self.references[0])
         self._known: dict[Way, Errors] = {}
@@ -75,26 +94,28 @@ class Gauge:
             self._known[way] = Errors(
                 loss=fmean(errors.loss for errors in found),
                 gradient=fmean(errors.gradient for errors in found),
+                worst=max(errors.worst for errors in found),
                 update=fmean(errors.update for errors in found),
                 skipped=any(errors.skipped for errors in found),
             )
         return self._known[way]
 
-    def is_noise(self, error: float) -> bool:
-        """Whether an error of the update is far below what another batch of pictures changes."""
-        return error < NOISE * self.unit.update
+    def is_noise(self, errors: Errors) -> bool:
+        """Whether they are far below what another batch of pictures changes, and no single gradient is lost."""
+        return errors.update < NOISE * self.unit.update and errors.worst < LOST
 
     def _errors(self, found: Step, reference: Step) -> Errors:
+        of_gradients = [squared_error(found.gradients.get(name), reference.gradients[name]) for name in self.compared]
+        changed = (*self.compared, *self._statistics)
+        of_update = [squared_error(found.update[name], reference.update[name]) for name in changed]
         difference = abs(found.loss - reference.loss) / max(abs(reference.loss), 1e-12)
         return Errors(
             loss=min(1.0, difference) if math.isfinite(difference) else 1.0,
-            gradient=self._mean(found.gradients, reference.gradients),
-            update=1.0 if found.skipped else self._mean(found.update, reference.update),
+            gradient=fmean(of_gradients),
+            worst=max(of_gradients),
+            update=1.0 if found.skipped else fmean(of_update),
             skipped=found.skipped,
         )
-
-    def _mean(self, found: Tensors, reference: Tensors) -> float:
-        return fmean(squared_error(found.get(name), reference[name]) for name in self.compared)
 
 
 def squared_error(found: torch.Tensor | None, reference: torch.Tensor) -> float:

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
+from workspace.detectors import detector
 from workspace.diagnosis.bench import Way
 from workspace.diagnosis.gauge import NOISE, Errors, Gauge
 
@@ -13,6 +14,7 @@ _FALLS = 64
 _RISE = 4  # doublings from one scale that is tried to the next
 _NO_BETTER = 0.95  # of the error at the scale before
 _LARGEST = 2.0**24
+_USUAL = 2.0**12  # below it, that four doublings do not help may be because all underflows at either scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,8 @@ class Scaling:
         best_errors: at that scale.
         stuck: share of the run's steps that are spent at a scale from which the policy only then comes to a better one.
         skipped: share of the run's steps that the policy loses to overflow; 0 where too few to matter.
+        is_dynamic: whether the policy follows the gradients.
+        overflows_at: smallest scale that was skipped, of those tried; inf where none was.
     """
 
     settled: float
@@ -35,6 +39,8 @@ class Scaling:
     best_errors: Errors
     stuck: float
     skipped: float
+    is_dynamic: bool
+    overflows_at: float
 
     @property
     def error(self) -> float:
@@ -52,43 +58,49 @@ def examine(gauge: Gauge, way: Way) -> Scaling | None:
     policy = way.precision.loss_scale
     if policy is None:
         return None
-    initial = policy.init
-    errors = _at(gauge, way, initial)
-    passing, halvings = initial, 0
-    tried = {initial: errors}
-    if errors.skipped:
-        found = _fall(gauge, way, initial, tried)
-        if found is None:
-            return Scaling(settled=initial, errors=errors, best=None, best_errors=errors, stuck=1.0, skipped=0.0)
-        passing = found
-        halvings = round(math.log2(initial / passing))
+    initial, is_dynamic = policy.init, policy.policy == "dynamic"
+    tried = {initial: _at(gauge, way, initial)}
+    passing: float | None = initial
+    if tried[initial].skipped:
+        passing = _fall(gauge, way, initial, tried)
+    if passing is not None:
+        _rise(gauge, way, passing, tried)
+    passed = [scale for scale, errors in tried.items() if not errors.skipped]
+    best = min(passed, key=lambda scale: (round(tried[scale].update, 6), scale), default=None)
+    settled = passing if is_dynamic and passing is not None else initial
+    stuck, skipped = 1.0, 0.0
+    if is_dynamic and best is not None:
+        steps = _steps_of(gauge)
+        stuck = min(1.0, max(0.0, math.log2(best / settled)) * policy.growth_interval / steps)
+        skipped = min(1.0, math.log2(initial / settled) / steps + 1 / (policy.growth_interval + 1))
+    return Scaling(
+        settled=settled,
+        errors=tried[settled],
+        best=best,
+        best_errors=tried[settled if best is None else best],
+        stuck=stuck,
+        skipped=skipped if skipped > NOISE else 0.0,
+        is_dynamic=is_dynamic,
+        overflows_at=min((scale for scale, errors in tried.items() if errors.skipped), default=math.inf),
+    )
+
+
+def _steps_of(gauge: Gauge) -> int:
+    """Optimizer steps of the run that is diagnosed."""
+    spec = gauge.bench.spec
+    pictures = gauge.bench.task.train.trained_on * detector(spec.detector).variant(spec.scale).repeat
+    return max(1, spec.epochs * -(-pictures // spec.recipe.batch_size))
+
+
+def _rise(gauge: Gauge, way: Way, passing: float, tried: dict[float, Errors]) -> None:
+    """Tries larger scales, until one is skipped or is no better than a good one."""
     scale = passing
     while not tried[scale].skipped and scale < _LARGEST:
         below, scale = scale, 2.0 ** (math.floor(math.log2(scale)) + _RISE)
         tried[scale] = _at(gauge, way, scale)
-        if tried[scale].update >= _NO_BETTER * tried[below].update:
+        no_better = tried[scale].update >= _NO_BETTER * tried[below].update
+        if no_better and (gauge.is_noise(tried[below]) or below >= _USUAL):
             break
-    best = min((s for s in tried if not tried[s].skipped), key=lambda s: (round(tried[s].update, 6), s))
-    steps = steps_of(gauge)
-    if policy.policy == "static":
-        return Scaling(settled=initial, errors=errors, best=best, best_errors=tried[best], stuck=1.0, skipped=0.0)
-    doublings = max(0.0, math.log2(best / passing))
-    skipped = min(1.0, halvings / steps + 1 / (policy.growth_interval + 1))
-    return Scaling(
-        settled=passing,
-        errors=tried[passing],
-        best=best,
-        best_errors=tried[best],
-        stuck=min(1.0, doublings * policy.growth_interval / steps),
-        skipped=skipped if skipped > NOISE else 0.0,
-    )
-
-
-def steps_of(gauge: Gauge) -> int:
-    """Optimizer steps of the run that is diagnosed."""
-    spec = gauge.bench.spec
-    pictures = gauge.bench.task.train.trained_on
-    return max(1, spec.epochs * -(-pictures // spec.recipe.batch_size))
 
 
 def _fall(gauge: Gauge, way: Way, initial: float, tried: dict[float, Errors]) -> float | None:
