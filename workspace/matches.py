@@ -63,15 +63,9 @@ class Matches:
         found = np.full(len(self.classes), np.nan)
         weights = np.ones(len(self.pictures), dtype=np.int64) if counts is None else counts
         positives = self.positives[:, area] @ weights
-        for index, (rows, hits, misses) in enumerate(self._by_class(area)):
-            if positives[index] == 0:
-                continue
-            weight = weights[self.pictures_of[rows]].astype(np.float64)
-            hit, miss = np.cumsum(hits * weight, axis=1), np.cumsum(misses * weight, axis=1)
-            recall = hit / positives[index]
-            precision = hit / np.maximum(hit + miss, np.spacing(1))
-            falling = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-            found[index] = 100 * np.mean([_read(*curve) for curve in zip(recall, falling, strict=True)])
+        for index, curves in enumerate(self._curves(area)):
+            if positives[index]:
+                found[index] = 100 * curves.precision(weights, positives[index])
         return found
 
     def mean_average_precision(self, counts: NDArray[np.int64] | None = None, size: str = "all") -> float:
@@ -112,18 +106,53 @@ class Matches:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: no matches of an evaluation ({error}); delete it") from error
 
-    def _by_class(self, area: int) -> list[tuple[slice, NDArray[np.bool_], NDArray[np.bool_]]]:
-        """Rows of each class, and its hits and misses, (thresholds, detections)."""
-        return [(rows, self.hits[rows, area].T, self.misses[rows, area].T) for rows in self._rows]
+    def _curves(self, area: int) -> "list[_Curves]":
+        """Of each class; worked out once for all choices of pictures."""
+        if area not in self._known:
+            ends = np.searchsorted(self.classes_of, np.arange(len(self.classes) + 1))
+            self._known[area] = [
+                _Curves(self.pictures_of[start:end], self.hits[start:end, area].T, self.misses[start:end, area].T)
+                for start, end in itertools.pairwise(ends)
+            ]
+        return self._known[area]
 
     @cached_property
-    def _rows(self) -> list[slice]:
-        ends = np.searchsorted(self.classes_of, np.arange(len(self.classes) + 1))
-        return [slice(int(start), int(end)) for start, end in itertools.pairwise(ends)]
+    def _known(self) -> "dict[int, list[_Curves]]":
+        return {}
 
 
-def _read(recall: Floats, precision: Floats) -> float:
-    """Mean precision at the 101 recalls; 0 at those that were not reached."""
-    at = np.searchsorted(recall, _RECALLS, side="left")
-    reached = at < len(recall)
-    return float(precision[at[reached]].sum() / len(_RECALLS))
+class _Curves:
+    """Precision over recall of one class and size, at each IoU threshold.
+
+    Precision is worked out where an object is found and nowhere else: between two such detections it only falls and
+    recall stands still, so that nothing there is ever read.
+
+    Args:
+        pictures_of: of each detection, by falling score.
+        hits, misses: (thresholds, detections).
+    """
+
+    def __init__(self, pictures_of: NDArray[np.int32], hits: NDArray[np.bool_], misses: NDArray[np.bool_]) -> None:
+        self._pictures_of = pictures_of
+        self._at = [np.flatnonzero(row) for row in hits]
+        counted = hits | misses
+        # Without crowds, and for all sizes, every detection counts at every threshold, and one sum is enough.
+        self._counted = counted[:1] if (counted == counted[:1]).all() else counted
+
+    def precision(self, weights: NDArray[np.int64], positives: int) -> float:
+        """Mean over thresholds and recalls, 0 to 1.
+
+        Args:
+            weights: of the pictures.
+            positives: objects to be found, by these weights.
+        """
+        weight = weights[self._pictures_of]
+        seen = np.cumsum(self._counted * weight, axis=1)
+        means = []
+        for at, upto in zip(self._at, itertools.cycle(seen) if len(seen) == 1 else seen, strict=False):
+            hit = np.cumsum(weight[at])
+            precision = hit / np.maximum(upto[at], 1)
+            falling = np.maximum.accumulate(precision[::-1])[::-1]
+            reached = np.searchsorted(hit / positives, _RECALLS, side="left")
+            means.append(falling[reached[reached < len(hit)]].sum() / len(_RECALLS))
+        return float(np.mean(means))

@@ -15,10 +15,10 @@ from workspace.errors import UserError
 from workspace.gap.contrast import TAIL
 from workspace.matches import Matches
 
-_WORK = 50_000_000
+_WORK = 20_000_000
 """Detections that all resamples together go through, so that a report takes seconds."""
 
-_RESAMPLES = range(200, 1001)
+_RESAMPLES = range(200, 501)
 
 
 @dataclass(frozen=True, kw_only=True)

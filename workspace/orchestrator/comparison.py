@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from workspace.detectors import Detector, detector
 from workspace.gap import Effect, Gap, effect_sentence, measure_effect, measure_gap, sentence
+from workspace.orchestrator.details import Details, gap_details
 from workspace.orchestrator.plan import ComparisonPlan, Job
 from workspace.orchestrator.report import Cost, diverged_runs, gap_json, lost_references, reservations
 from workspace.orchestrator.runs import RunRecord
@@ -59,6 +61,7 @@ class ComparisonReport:
     Attributes:
         weights: by contrast and arm.
         contrasts: those whose arms' runs all finished.
+        details: of the gaps among them, taken apart.
         parts: contrasts that others sum up to.
         published: by contrast.
         failures: by name of the run, why it failed.
@@ -72,6 +75,7 @@ class ComparisonReport:
     arms: Mapping[str, ComparedArm]
     weights: Mapping[str, Mapping[str, float]]
     contrasts: Mapping[str, Gap | Effect]
+    details: Mapping[str, Details]
     parts: Mapping[str, Sequence[str]]
     published: Mapping[str, PublishedRow]
     failures: Mapping[str, str]
@@ -113,6 +117,7 @@ class ComparisonReport:
                         if isinstance(found, Gap)
                         else {"mean": found.mean, "low": found.low, "high": found.high}
                     ),
+                    **(self.details[name].to_json() if name in self.details else {}),
                 }
                 for name, found in self.contrasts.items()
             },
@@ -188,13 +193,19 @@ class ComparisonReport:
 
 
 def build_comparison(
-    plan: ComparisonPlan, records: Mapping[str, RunRecord], *, failures: Mapping[str, str], cost: Cost
+    plan: ComparisonPlan,
+    records: Mapping[str, RunRecord],
+    *,
+    failures: Mapping[str, str],
+    cost: Cost,
+    folders: Mapping[str, Path] | None = None,
 ) -> ComparisonReport:
     """Judges the contrasts of which all runs finished.
 
     Args:
         records: of the finished runs, by signature.
         failures: reasons of the others, by name.
+        folders: of the runs, by signature; ``None`` where gaps are not to be taken apart.
 
     Raises:
         UserError: the AP of a run is no number, or no percentage.
@@ -204,13 +215,16 @@ def build_comparison(
     complete = {name: arm.ap for name, arm in arms.items() if len(arm.ap) == plan.seeds}
     comparison = plan.comparison
     contrasts: dict[str, Gap | Effect] = {}
+    gaps: dict[str, Gap] = {}
+    pairs: dict[str, tuple[Sequence[Job], Sequence[Job]]] = {}
     for name, weights in comparison.contrasts.items():
         if weights.keys() <= complete.keys():
             pair = _pair(weights)
             if pair is None:
                 contrasts[name] = measure_effect(complete, weights)
             else:
-                contrasts[name] = measure_gap(complete[pair[0]], complete[pair[1]], plan.margin)
+                contrasts[name] = gaps[name] = measure_gap(complete[pair[0]], complete[pair[1]], plan.margin)
+                pairs[name] = jobs[pair[0]], jobs[pair[1]]
     used = [job.spec.signature for runs in jobs.values() for job in runs]
     return ComparisonReport(
         experiment=plan.name,
@@ -219,6 +233,7 @@ def build_comparison(
         arms=arms,
         weights=comparison.contrasts,
         contrasts=contrasts,
+        details={} if folders is None else gap_details(gaps, pairs, records, folders),
         parts=comparison.parts,
         published={name: PublishedRow.of(detector(model)) for name, model in comparison.published.items()},
         failures=failures,

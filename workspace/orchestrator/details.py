@@ -43,17 +43,15 @@ class Details:
 
 def gap_details(
     gaps: Mapping[str, Gap],
-    references: Mapping[str, str],
-    jobs: Mapping[str, Sequence[Job]],
+    pairs: Mapping[str, tuple[Sequence[Job], Sequence[Job]]],
     records: Mapping[str, RunRecord],
     folders: Mapping[str, Path],
 ) -> dict[str, Details]:
     """Takes gaps apart, each on the seeds that it was judged on.
 
     Args:
-        gaps: by candidate's arm.
-        references: the arm that each is judged against.
-        jobs: of each arm.
+        gaps: by name.
+        pairs: the runs of each one's baseline and candidate.
         records, folders: of their runs, by signature.
 
     Raises:
@@ -68,9 +66,7 @@ def gap_details(
             loaded[signature] = Matches.load(path) if path.exists() else None
         return loaded[signature]
 
-    return {
-        name: _details(_judged(gap, jobs[references[name]], jobs[name]), records, matches) for name, gap in gaps.items()
-    }
+    return {name: _details(_judged(gap, *pairs[name]), records, matches) for name, gap in gaps.items()}
 
 
 def details_table(details: Mapping[str, Details]) -> pd.DataFrame:

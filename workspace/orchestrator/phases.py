@@ -77,7 +77,8 @@ def list_plan(question: Experiment | Comparison, settings: Settings) -> None:
     costs = Costs(plan.conditions, settings.work_dir)
     slots = run_slots(plan.conditions, settings)
     console = terminal()
-    print_plan(console, f"{question.name} ({plan.conditions.key})", listed, bills(listed, costs, slots))
+    at_most = "" if settings.max_seeds is None else ", at most"
+    print_plan(console, f"{question.name} ({plan.conditions.key}){at_most}", listed, bills(listed, costs, slots))
     if due := _due(listed):
         console.print(str(room(due, plan.conditions, settings, slots=slots)), highlight=False, soft_wrap=True)
 
@@ -227,13 +228,14 @@ def _play_comparison(plan: ComparisonPlan, settings: Settings, console: Console,
         keeps_going=True,
     ) as loop:
         loop.play(iter(jobs))
-        report = build_comparison(plan, loop.records, failures=loop.failures, cost=_cost(loop))
+        report = build_comparison(plan, loop.records, failures=loop.failures, cost=_cost(loop), folders=loop.folders)
         figure = write_comparison(_folder(settings, plan), report, loop.tracker)
     if json_file is not None:
         write_json(json_file, report.to_json())
     for table in comparison_tables(report):
         console.print(table)
-    _say(console, (*report.notes, *report.sentences, *divergence_lines(report.diverged)), report.reservations)
+    said = *report.notes, *report.sentences, *picture_lines(report.details), *divergence_lines(report.diverged)
+    _say(console, said, report.reservations)
     _show(console, figure, viewers(settings))
     if report.failures:
         failed = "; ".join(f"{name}: {reason}" for name, reason in report.failures.items())

@@ -143,6 +143,7 @@ def build_report(
     }
     measure = measure_gap if plan.max_seeds is None else measure_sequentially
     references = {name: plan.reference(name) for name in plan.judged(arms)}
+    pairs = {name: (jobs[of], jobs[name]) for name, of in references.items()}
     gaps = {name: measure(arms[of].ap, arms[name].ap, plan.margin) for name, of in references.items()}
     return Report(
         experiment=plan.name,
@@ -152,7 +153,7 @@ def build_report(
         arms=arms,
         gaps=gaps,
         references=references,
-        details={} if folders is None else gap_details(gaps, references, jobs, records, folders),
+        details={} if folders is None else gap_details(gaps, pairs, records, folders),
         best=best,
         best_baseline=best_baseline,
         found=found,

@@ -70,10 +70,10 @@ def write_comparison(folder: Path, report: ComparisonReport, tracker: Tracker) -
         tracker,
         content=report.to_json(),
         draw=partial(figure.savefig, format="png", dpi=120),
-        tables={"table.csv": pd.DataFrame(report.rows())},
+        tables={"table.csv": pd.DataFrame(report.rows()), "details.csv": details_table(report.details)},
         metrics={f"contrast/{name}": found.mean for name, found in report.contrasts.items()},
         tags={f"verdict.{name}": gap.verdict for name, gap in gaps.items()},
-        sentences=[*report.sentences, *divergence_lines(report.diverged)],
+        sentences=[*report.sentences, *picture_lines(report.details), *divergence_lines(report.diverged)],
     )
 
 
