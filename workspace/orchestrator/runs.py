@@ -2,8 +2,10 @@
 
 import fcntl
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,14 +49,19 @@ class RunRecord:
                 ap=result["ap"],
                 seconds=result["seconds"],
                 contradictions=tuple(result["audit"]["contradictions"]),
-                circumstances={"device": device["name"], **result["versions"]},
+                circumstances=_circumstances(device["name"], *dict(result["versions"]).items()),
                 diverged=result.get("diverged"),  # results of earlier versions do not say
-                metrics={name: 100 * value for name, value in result.get("metrics", {}).items()},
+                metrics={sys.intern(name): 100 * value for name, value in result.get("metrics", {}).items()},
             )
         except (ValueError, LookupError, TypeError) as error:
             raise UserError(
                 f"{folder / RESULT} is damaged ({type(error).__name__}: {error}): remove it to train the run again"
             ) from error
+
+
+@cache  # what thousands of runs have in common is kept once
+def _circumstances(device: str, *versions: tuple[str, str]) -> Mapping[str, str]:
+    return {"device": device, **dict(versions)}
 
 
 def run_state(folder: Path) -> RunState:
