@@ -1,13 +1,8 @@
-"""The project's figures: tidy values in, matplotlib Axes in and out.
-
-Colours are Okabe and Ito's, which colour-blind readers tell apart (https://jfly.uni-koeln.de/color/); nothing is said
-by colour alone. AP is in points.
-"""
+"""The figures of experiments and comparisons. AP is in points."""
 
 import itertools
 import textwrap
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -16,18 +11,21 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
+from workspace.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    legend_above,
+    say_nothing_drawn,
+    tidy,
+)
 from workspace.gap import Effect, Gap
 
-BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
-    "#000000",
-    "#E69F00",
-    "#56B4E9",
-    "#009E73",
-    "#0072B2",
-    "#D55E00",
-    "#CC79A7",
-)
-GREY = "#7F7F7F"
 _ARMS = {"baseline": BLACK, "default": VERMILION, "tuned": BLUE}
 _OTHER_ARMS = (GREEN, PURPLE, ORANGE, SKY)
 _PRECISIONS = {"fp32": BLACK, "hf32": GREEN, "fp16": VERMILION, "bf16": BLUE}
@@ -87,10 +85,10 @@ def contrast_intervals(
     ax.margins(x=0.08)
     ax.set_xlabel("contrast (AP points), 90 % interval over seeds")
     if margins or known:
-        _legend_above(ax)
+        legend_above(ax)
     if not contrasts:
-        _say_nothing_drawn(ax, "no contrast has all its runs")
-    _tidy(ax, grid="x")
+        say_nothing_drawn(ax, "no contrast has all its runs")
+    tidy(ax, grid="x")
     ax.tick_params(axis="y", length=0)
     return ax
 
@@ -138,7 +136,7 @@ def seed_points(
     ax.set_xlim(-0.5, len(arms) - 0.35)
     ax.margins(y=0.12)
     ax.set_ylabel(ylabel)
-    _tidy(ax, grid="y")
+    tidy(ax, grid="y")
     return ax
 
 
@@ -170,10 +168,10 @@ def training_curves(ax: Axes, curves: pd.DataFrame, ylabel: str, *, log2: bool =
     ax.set_ylabel(ylabel)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     if names:
-        _legend_above(ax)
+        legend_above(ax)
     else:
-        _say_nothing_drawn(ax, "nothing recorded")
-    _tidy(ax, grid="y")
+        say_nothing_drawn(ax, "nothing recorded")
+    tidy(ax, grid="y")
     return ax
 
 
@@ -230,10 +228,10 @@ def search_history(
     ax.set_ylabel(ylabel)
     ax.margins(x=0.06, y=0.12)
     if trials.empty:
-        _say_nothing_drawn(ax, "no trials")
+        say_nothing_drawn(ax, "no trials")
     else:
-        _legend_above(ax)
-    _tidy(ax, grid="y")
+        legend_above(ax)
+    tidy(ax, grid="y")
     return ax
 
 
@@ -298,7 +296,7 @@ def comparison_figure(
         colours = {name: _PRECISIONS[precision] for name, precision in precisions.items()}
         seed_points(seeds_ax, arms, ylabel="AP after training (points)", colours=colours, joined=False)
     else:
-        _say_nothing_drawn(seeds_ax, "no run finished")
+        say_nothing_drawn(seeds_ax, "no run finished")
     figure.suptitle("\n".join(textwrap.wrap(title, 120)))
     return figure
 
@@ -326,20 +324,3 @@ def _arm_colours(names: Iterable[str]) -> dict[str, str]:
 
 def _wrapped(name: str, width: int = _LABEL_WIDTH) -> str:
     return textwrap.fill(name, width)
-
-
-def _legend_above(ax: Axes) -> None:
-    """Above the axes, where it hides no point."""
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, borderaxespad=0.2, fontsize="small")
-
-
-def _say_nothing_drawn(ax: Axes, why: str) -> None:
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.text(0.5, 0.5, why, transform=ax.transAxes, ha="center", va="center", color=GREY)
-
-
-def _tidy(ax: Axes, grid: Literal["x", "y"]) -> None:
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis=grid, color=GREY, alpha=0.25, linewidth=0.6)
-    ax.set_axisbelow(True)
