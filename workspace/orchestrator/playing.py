@@ -108,10 +108,10 @@ def playing(
     """
     device = devices.device(given.device)
     groups = _groups(given) if settings.executor == "local" else 1  # Ray shows each worker its own devices alone
-    tracker = tracking.Tracker(tracking_uri(settings), name, settings.work_dir, commit=_commit())
+    tracker = tracking.Tracker(tracking_uri(settings), name, settings.work_dir, commit=commit())
     tracker.start(
         scale=given.scale,
-        data=_tracked(given.dataset, settings),
+        data=tracked_data(given.dataset, settings),
         params={**params, "device": given.device},
         tags=tags,
     )
@@ -215,7 +215,8 @@ def _task(
     )
 
 
-def _tracked(dataset: DataSet, settings: Settings) -> tracking.DataSet:
+def tracked_data(dataset: DataSet, settings: Settings) -> tracking.DataSet:
+    """The data set as tracking shows it."""
     counts = {name: {"pictures": s.pictures, "objects": s.objects} for name, s in dataset.splits.items()}
     return tracking.DataSet(
         name=dataset.name,
@@ -231,7 +232,7 @@ def _program(name: str) -> str:
     return name if is_active else str(Path(sys.executable).with_name(name))
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """Commit of the working copy that this code runs from, marked when it has changes; ``None`` outside of git."""
     root = Path(__file__).resolve().parents[2]
     try:
