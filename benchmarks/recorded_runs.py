@@ -25,7 +25,11 @@ REFERENCE, DEFAULT, PROPOSAL, DIAGNOSIS = "fp32", "default", "proposal", "diagno
 
 @dataclass(frozen=True)
 class Run:
-    """One run: AP in points, at its end and by epoch, and the device-seconds that it took."""
+    """One run: AP in points, at its end and by epoch, and its device-seconds.
+
+    These are its steps times the median of what a step of its cause took: the machine was not equally busy all the
+    time, and which method is faster must not depend on that.
+    """
 
     seed: int
     ap: float
@@ -75,7 +79,8 @@ def read_causes(file: Path) -> list[Cause]:
     found = []
     for name, part in table.groupby("cause", sort=False):
         diagnosis, rows = part[part.recipe == DIAGNOSIS], part[part.recipe != DIAGNOSIS]
-        recipes = {str(recipe): _recipe(str(recipe), runs) for recipe, runs in rows.groupby("recipe", sort=False)}
+        step = float((rows.device_seconds / rows.steps).median())
+        recipes = {str(recipe): _recipe(str(recipe), runs, step) for recipe, runs in rows.groupby("recipe", sort=False)}
         searched = {recipe: known for recipe, known in recipes.items() if known.search}
         if diagnosis.empty or not {REFERENCE, DEFAULT} <= searched.keys() or not recipes[REFERENCE].judged:
             continue
@@ -93,25 +98,25 @@ def read_causes(file: Path) -> list[Cause]:
     return found
 
 
-def _recipe(name: str, rows: pd.DataFrame) -> Recipe:
+def _recipe(name: str, rows: pd.DataFrame, step: float) -> Recipe:
     first = rows.iloc[0]
     full = rows[rows.fidelity == 1]
     return Recipe(
         name=name,
         changes={key: _label(value) for key, value in json.loads(first.changes).items()},
         in_half=float(first.flops_in_half),
-        search=_runs(full[full.split == "search"]),
-        compressed=_runs(rows[(rows.split == "search") & (rows.fidelity < 1)]),
-        judged=_runs(full[full.split == "eval"]),
+        search=_runs(full[full.split == "search"], step),
+        compressed=_runs(rows[(rows.split == "search") & (rows.fidelity < 1)], step),
+        judged=_runs(full[full.split == "eval"], step),
     )
 
 
-def _runs(rows: pd.DataFrame) -> list[Run]:
+def _runs(rows: pd.DataFrame, step: float) -> list[Run]:
     return [
         Run(
             seed=int(row.seed),
             ap=float(row.ap),
-            seconds=float(row.device_seconds),
+            seconds=float(row.steps) * step,
             curve={int(epoch): ap for epoch, ap in json.loads(row.curve).items()},
         )
         for row in rows.sort_values("seed").itertuples()

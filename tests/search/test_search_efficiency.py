@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 from recorded_runs import Cause, read_causes
-from search_efficiency import DIAGNOSED, RANDOM, closing_curves, expected_seconds, ratio_interval, repeat, report
+from search_efficiency import DIAGNOSED, RANDOM, by_cause, closing_curves, expected_seconds, ratios, repeat, report
 from search_methods import Closed, Replay, diagnosed, plain_optuna, random_search, without_diagnosis
 
 from workspace.search.strategy import Rules
@@ -154,15 +154,20 @@ def test_the_report_compares_what_was_spent(tmp_path: Path) -> None:
         for name, method in METHODS.items()
         for outcome in repeat(cause, name, method, RULES, 4)
     )
-    rows = outcomes[outcomes.method == RANDOM]
-    assert rows.closed.sum() == 4
-    assert expected_seconds(rows) == rows.seconds.sum() / 4
-    rng = np.random.default_rng(0)
-    ratio, low, high = ratio_interval(outcomes, RANDOM, rng=rng, by_cause=True)
-    assert low <= ratio <= high
-    assert ratio == pytest.approx(expected_seconds(rows) / expected_seconds(outcomes[outcomes.method == DIAGNOSED]))
+    seconds, closed = by_cause(outcomes, RANDOM)
+    assert closed.tolist() == [[1] * 4, [0] * 4]
+    random = expected_seconds(seconds, closed)
+    assert random.tolist() == seconds.mean(axis=1).tolist()
+    closed[0, :2] = 0  # two that spent without closing are paid by the two that closed
+    assert expected_seconds(seconds, closed)[0] == 2 * random[0]
+    found = ratios(outcomes, RANDOM, np.random.default_rng(0))
+    ours = expected_seconds(*by_cause(outcomes, DIAGNOSED))
+    assert found["all"][0] == pytest.approx(random.sum() / ours.sum())
+    assert found["typical"][0] == pytest.approx(math.sqrt(math.prod(random / ours)))
+    for value, low, high in (found["all"], found["typical"], *found["each"]):
+        assert low <= value <= high
     said = report(outcomes, causes, RULES, "a command")
     assert "| never closed by chance | 4 | proposal-1 |" in said
-    assert "| never | 0 of 4 | > " in said
-    ax = closing_curves(Figure().subplots(), outcomes, rng)
+    assert "| > 50 (0 of 4) | > " in said
+    ax = closing_curves(Figure().subplots(), outcomes, np.random.default_rng(0))
     assert len(ax.lines) == len(METHODS)
