@@ -1,97 +1,65 @@
-"""Gaps whose cause is known: how large are they, what mends them, and what does a search without a diagnosis meet?
+"""Gaps whose cause is known: how large are they, does the diagnosis name the cause, what closes them, at what cost?
 
-  python -m benchmarks.planted gaps  [--causes NAME ...] [--seeds 3] [--work-dir DIR] [--workers 2]
-  python -m benchmarks.planted pool  [--pool 20]
-  python -m benchmarks.planted table [--output benchmarks/results/planted_runs.csv]
+  python -m benchmarks.planted gaps      [--causes NAME ...] [--seeds 3] [--work-dir DIR] [--workers 2]
+  python -m benchmarks.planted diagnose
+  python -m benchmarks.planted pool      [--pool 20]
+  python -m benchmarks.planted report    [--output benchmarks/results]
 
-``gaps`` trains FP32, FP16 and FP16 mended as the cause says, over evaluation seeds. ``pool`` trains recipes drawn at
-random, each once in full and once in a third of the schedule, on the search split, and those that look closed over the
-evaluation seeds too. Run it again to go on: what is finished is not trained again. ``table`` writes all finished runs.
+``gaps`` trains FP32, FP16, and FP16 mended as the cause says, over the evaluation seeds. ``diagnose`` diagnoses each
+losing run as a user would, and trains what the diagnosis proposes. ``pool`` trains recipes drawn at random from what a
+user without a diagnosis would try, each in full and in a third of the schedule on the search split, and those that look
+closed over the evaluation seeds. Each goes on from where it was stopped: what is finished is not trained again.
+``report`` writes ``planted.csv`` and ``planted.md``, and all finished runs as ``planted_runs.csv``, in which
+``search_efficiency.py`` replays searches.
 """
 
 import argparse
-import itertools
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.planted.causes import CAUSES, Cause, register_causes
-from benchmarks.planted.pool import draw_recipes
-from benchmarks.planted.runs import Job, conditions, play, spec_of
+from benchmarks.planted.causes import CAUSES, register_causes
+from benchmarks.planted.diagnosed import diagnose_all
+from benchmarks.planted.plan import gap_jobs, pool_jobs, promising, proposal_jobs
+from benchmarks.planted.report import write_report
+from benchmarks.planted.runs import conditions, play
 from benchmarks.planted.table import write_table
-from workspace.orchestrator.conditions import Conditions
-from workspace.orchestrator.runs import RunRecord, run_state
-from workspace.spec import run_folder
 
-CHEAPER = 1 / 3
-SEARCH_SEEDS_FROM = 1000
-LOOKS_CLOSED = 10.0
-"""AP points below FP32 up to which a recipe of the pool is run over the evaluation seeds."""
-
-
-def gap_jobs(causes: Sequence[Cause], seeds: int) -> list[Job]:
-    """FP32, FP16 and FP16 mended; the first seed of all causes before the second of any."""
-    arms = ("default", "fp32", "mended")
-    return [
-        Job(cause, arm, cause.mend if arm == "mended" else {}, 1.0, seed, "eval")
-        for seed, cause, arm in itertools.product(range(seeds), causes, arms)
-    ]
-
-
-def pool_jobs(causes: Sequence[Cause], count: int) -> list[Job]:
-    """The default recipe, FP32 and the pool on the search split, in full and compressed; causes take turns."""
-    jobs = []
-    for place in range(count + 2):
-        for cause in causes:
-            recipe, changes = ("default", "fp32", *(f"pool{n:02d}" for n in range(count)))[place], {}
-            if place >= 2:
-                changes = draw_recipes(cause, count)[place - 2]
-            for fidelity in (1.0, CHEAPER):
-                jobs.append(Job(cause, recipe, changes, fidelity, SEARCH_SEEDS_FROM + place, "search"))
-    return jobs
-
-
-def promising(jobs: Sequence[Job], given: Conditions, work_dir: Path, seeds: int) -> list[Job]:
-    """The evaluation runs of the pool's recipes that came near FP32 in full on the search split."""
-    aps = list(_finished([job for job in jobs if job.fidelity == 1], given, work_dir))
-    reference = {job.cause.name: ap for job, ap in aps if job.recipe == "fp32"}
-    near = [
-        job
-        for job, ap in aps
-        if job.recipe.startswith("pool") and ap >= reference.get(job.cause.name, 100.0) - LOOKS_CLOSED
-    ]
-    return [Job(job.cause, job.recipe, job.changes, 1.0, seed, "eval") for seed in range(seeds) for job in near]
-
-
-def _finished(jobs: Sequence[Job], given: Conditions, work_dir: Path) -> Iterator[tuple[Job, float]]:
-    for job in jobs:
-        folder = run_folder(work_dir, spec_of(job, given))
-        if run_state(folder) == "finished":
-            yield job, RunRecord.load(folder).ap
+ROUND = 4
+"""Recipes of each cause between two looks at which of them seem closed."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("gaps", "pool", "table"))
+    parser.add_argument("what", choices=("gaps", "diagnose", "pool", "report"))
     parser.add_argument("--causes", nargs="+", choices=[cause.name for cause in CAUSES], metavar="NAME")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--pool", type=int, default=20)
     parser.add_argument("--work-dir", type=Path, default=Path("work/planted"))
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/planted_runs.csv"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     chosen = parser.parse_args()
     register_causes()
     causes = [cause for cause in CAUSES if chosen.causes is None or cause.name in chosen.causes]
-    work_dir = chosen.work_dir.resolve()
+    work_dir, seeds = chosen.work_dir.resolve(), chosen.seeds
     given = conditions(work_dir)
-    gaps, pool = gap_jobs(causes, chosen.seeds), pool_jobs(causes, chosen.pool)
+    places = range(chosen.pool + 2)
     if chosen.what == "gaps":
-        play(gaps, given, work_dir, workers=chosen.workers)
+        play(gap_jobs(causes, seeds), given, work_dir, workers=chosen.workers)
+    elif chosen.what == "diagnose":
+        diagnose_all(causes, work_dir, workers=chosen.workers)
+        play(pool_jobs(causes, range(2)), given, work_dir, workers=chosen.workers)
+        proposed = proposal_jobs(causes, work_dir, seeds)
+        play(proposed, given, work_dir, workers=chosen.workers)
     elif chosen.what == "pool":
-        play(pool, given, work_dir, workers=chosen.workers)
-        play(promising(pool, given, work_dir, chosen.seeds), given, work_dir, workers=chosen.workers)
+        for start in places[::ROUND]:
+            play(pool_jobs(causes, places[start : start + ROUND]), given, work_dir, workers=chosen.workers)
+            seen = pool_jobs(causes, places[: start + ROUND])
+            play(promising(seen, given, work_dir, seeds), given, work_dir, workers=chosen.workers)
     else:
-        found = [*gaps, *pool, *promising(pool, given, work_dir, chosen.seeds)]
-        print(f"{write_table(found, given, work_dir, chosen.output)} runs in {chosen.output}")
+        searched = [*pool_jobs(causes, places), *proposal_jobs(causes, work_dir, seeds)]
+        runs = [*gap_jobs(causes, seeds), *searched, *promising(searched, given, work_dir, seeds)]
+        count = write_table(dict.fromkeys(runs), causes, given, work_dir, chosen.output / "planted_runs.csv")
+        write_report(causes, given, work_dir, seeds, chosen.output)
+        print(f"{count} runs of {len(causes)} causes in {chosen.output}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ MICRO = "fcos_micro.py"
 Kind = Literal["module", "loss_scale", "overflow", "optimizer"]
 
 _ADAMW = from_scratch(lr=8e-3, weight_decay=0.05, steps=225)
-_SGD = dataclasses.replace(_ADAMW, optimizer="SGD", lr=0.01, weight_decay=1e-4)
 _FP16 = Precision(name="fp16", loss_scale=LossScale())
 _SATURATING = dataclasses.replace(_FP16, overflow="saturate")
 
@@ -181,13 +180,14 @@ CAUSES = (
     ),
     Cause(
         name="half_weights",
-        story="To save memory, the optimizer of the FP16 runs keeps weights in half.",
+        story="To save memory, the optimizer of the FP16 runs keeps weights in half, some of them far from zero.",
         kind="optimizer",
         where="weights",
-        code=("optimizers.py",),
-        recipe=dataclasses.replace(_SGD, optimizer="HalfWeightsSGD"),
-        reference=_SGD,
-        mend={"optimizer": "SGD"},
+        config="backbone_standardised.py",
+        code=("optimizers.py", "weights.py"),
+        recipe=dataclasses.replace(_ADAMW, optimizer="HalfWeightsAdamW"),
+        reference=_ADAMW,
+        mend={"optimizer": "AdamW"},
     ),
     Cause(
         name="half_moments",

@@ -1,6 +1,7 @@
 """Recipes that a user without a diagnosis would try, drawn at random."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def _draw(cause: Cause, rng: np.random.RandomState) -> dict[str, Any]:
     return {name: value for name, value in changes.items() if value != defaults[name]}
 
 
-def as_json(changes: dict[str, Any]) -> dict[str, Any]:
+def as_json(changes: Mapping[str, Any]) -> dict[str, Any]:
     """The changes as a diagnosis' proposals have them."""
     return {
         name: dataclasses.asdict(value) if isinstance(value, LossScale) else value for name, value in changes.items()

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from benchmarks.planted.causes import Cause
 from benchmarks.planted.pictures import write_pictures
 from workspace.datasets import open_dataset
-from workspace.execution import Executor, LocalExecutor
+from workspace.execution import LocalExecutor
 from workspace.orchestrator.conditions import Conditions
 from workspace.orchestrator.runs import RunRecord, run_state
 from workspace.precision import FP32, Precision
@@ -39,6 +39,19 @@ class Job:
     fidelity: float
     seed: int
     split: Literal["search", "eval"]
+
+    @property
+    def key(self) -> tuple[str, str, float, str, int]:
+        """Tells it from every other job."""
+        return self.cause.name, self.recipe, self.fidelity, self.split, self.seed
+
+    def compressed(self, share: float) -> "Job":
+        """The same in that share of the schedule."""
+        return dataclasses.replace(self, fidelity=share)
+
+    def judged(self, seeds: int) -> list["Job"]:
+        """The recipe over the evaluation seeds."""
+        return [dataclasses.replace(self, fidelity=1.0, seed=seed, split="eval") for seed in range(seeds)]
 
 
 def conditions(work_dir: Path) -> Conditions:
@@ -79,7 +92,8 @@ def play(jobs: Sequence[Job], given: Conditions, work_dir: Path, *, workers: int
             while waiting and executor.slots_free:
                 signature = waiting.pop(0)
                 attempts[signature] = attempts.get(signature, 0) + 1
-                _start(executor, due[signature][1], given, work_dir)
+                folder = run_folder(work_dir, due[signature][1])
+                executor.start(signature, train, (task_of(due[signature][1], given, folder),), folder / "log.txt")
                 running.add(signature)
             for ended in executor.wait():
                 running.remove(ended.job_id)
@@ -93,9 +107,9 @@ def play(jobs: Sequence[Job], given: Conditions, work_dir: Path, *, workers: int
                 print(f"[{done}/{len(due)}, {left / 60:.0f} min left] {_line(job, folder)}", flush=True)
 
 
-def _start(executor: Executor, spec: RunSpec, given: Conditions, work_dir: Path) -> None:
-    folder = run_folder(work_dir, spec)
-    task = Task(
+def task_of(spec: RunSpec, given: Conditions, folder: Path) -> Task:
+    """What a worker is handed for that run."""
+    return Task(
         spec=spec,
         classes=given.dataset.classes,
         train=given.dataset.splits["train"],
@@ -104,7 +118,6 @@ def _start(executor: Executor, spec: RunSpec, given: Conditions, work_dir: Path)
         devices=("cpu",),
         keep="last",
     )
-    executor.start(spec.signature, train, (task,), folder / "log.txt")
 
 
 def _line(job: Job, folder: Path) -> str:

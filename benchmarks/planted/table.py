@@ -2,9 +2,11 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from benchmarks.planted.causes import Cause
+from benchmarks.planted.diagnosed import diagnosis_of
 from benchmarks.planted.pool import as_json
 from benchmarks.planted.runs import Job, spec_of
 from workspace.detectors import detector
@@ -30,11 +32,12 @@ COLUMNS = (
 )
 
 
-def write_table(jobs: Sequence[Job], given: Conditions, work_dir: Path, out: Path) -> int:
-    """Writes the rows of the jobs that are finished; returns how many."""
+def write_table(jobs: Iterable[Job], causes: Sequence[Cause], given: Conditions, work_dir: Path, out: Path) -> int:
+    """Writes the rows of the jobs that are finished, each once, and one a diagnosis; returns how many runs they are."""
     from workspace.training.flops import flops_in_half
 
-    found = [(job, spec, run_folder(work_dir, spec)) for job in jobs for spec in [spec_of(job, given)]]
+    once = {job.key: job for job in jobs}.values()
+    found = [(job, spec, run_folder(work_dir, spec)) for job in once for spec in [spec_of(job, given)]]
     found = [entry for entry in found if run_state(entry[2]) == "finished"]
     shares = flops_in_half([spec for _, spec, _ in found], len(given.dataset.classes))
     rows = []
@@ -57,14 +60,22 @@ def write_table(jobs: Sequence[Job], given: Conditions, work_dir: Path, out: Pat
             }
         )
 
+    nothing = {"changes": "{}", "fidelity": 1.0, "seed": 0, "split": "search", "ap": 0.0, "curve": "{}", "steps": 0}
+    for cause in causes:
+        if (content := diagnosis_of(cause, work_dir)) is not None:
+            seconds = round(content["seconds"], 2)
+            rows.append(
+                {"cause": cause.name, "recipe": "diagnosis", **nothing, "device_seconds": seconds, "flops_in_half": 0.0}
+            )
+
     def write(path: Path) -> None:
         with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
 
     write_atomically(out, write)
-    return len(rows)
+    return len(found)
 
 
 def curve(folder: Path, metric: str) -> dict[int, float]:

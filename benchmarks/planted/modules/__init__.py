@@ -4,4 +4,4 @@ Each is written as one would write it without mixed precision in mind: in the ty
 not all on the autocast list (`workspace.precision.npu_autocast`).
 """
 
-from benchmarks.planted.modules import backbones, heads, losses, necks, optimizers, stems  # noqa: F401
+from benchmarks.planted.modules import backbones, heads, losses, necks, optimizers, stems, weights  # noqa: F401

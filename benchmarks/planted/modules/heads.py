@@ -13,7 +13,7 @@ from torch import nn
 class Softplus(nn.Module):
     """A sharp softplus, by its formula."""
 
-    sharpness = 5.0
+    sharpness = 4.0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Of x, of equal shape: distances in strides, above 0."""
@@ -24,7 +24,7 @@ class SceneCoder(nn.Module):
     """Boxes of a tile in the coordinates of the scene that it was cut from."""
 
     encode_size = 4  # as MMDetection asks of a coder
-    origin = 2000.0
+    origin = 1000.0
 
     def forward(self, points: torch.Tensor, distances: torch.Tensor) -> torch.Tensor:
         """Boxes (N, 4) of points (N, 2) in the tile and distances (N, 4) to the four sides."""

@@ -12,11 +12,8 @@ def _as_half(tensor: torch.Tensor) -> None:
 
 
 @OPTIMIZERS.register_module()
-class HalfWeightsSGD(torch.optim.SGD):
-    """SGD with momentum on weights that are kept in half: what an update leaves is rounded to it."""
-
-    def __init__(self, params: Any, lr: float, weight_decay: float = 0.0, foreach: bool | None = None) -> None:
-        super().__init__(params, lr, momentum=0.9, weight_decay=weight_decay, foreach=foreach)
+class HalfWeightsAdamW(torch.optim.AdamW):
+    """AdamW on weights that are kept in half: what an update leaves is rounded to it."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:

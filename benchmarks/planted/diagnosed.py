@@ -1,0 +1,94 @@
+"""What the diagnosis says of each planted cause, asked as a user would: of the run that loses, with the defaults."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.planted.causes import CAUSES, Cause, register_causes
+from benchmarks.planted.runs import Job, conditions, spec_of, task_of
+from workspace.execution import LocalExecutor
+from workspace.search.proposals import Diagnosis, read_diagnosis
+from workspace.training.task import preload
+
+PROPOSALS = 3
+"""The first so many are tried."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A diagnosis beside the truth.
+
+    Attributes:
+        named: (kind, where) of its causes, the first ones.
+        place: of the planted cause among all of them, from 1; ``None`` where it is not named.
+        seconds: that it took.
+    """
+
+    named: Sequence[tuple[str, str]]
+    place: int | None
+    seconds: float
+
+
+def file_of(cause: Cause, work_dir: Path) -> Path:
+    """Where the cause's diagnosis is kept."""
+    return work_dir / "diagnoses" / f"{cause.name}.json"
+
+
+def diagnose_all(causes: Sequence[Cause], work_dir: Path, *, workers: int) -> None:
+    """Diagnoses those that have not been, each in a process of its own."""
+    due = [cause for cause in causes if not file_of(cause, work_dir).exists()]
+    print(f"{len(causes)} causes, {len(due)} of them to be diagnosed", flush=True)
+    with LocalExecutor(workers=workers, threads=1, preload=preload("cpu")) as executor:
+        running = 0
+        while due or running:
+            while due and executor.slots_free:
+                cause = due.pop(0)
+                log = file_of(cause, work_dir).with_suffix(".txt")
+                executor.start(cause.name, diagnose_one, (cause.name, work_dir), log)
+                running += 1
+            for ended in executor.wait():
+                running -= 1
+                print(f"{ended.job_id}: {'diagnosed' if ended.exitcode == 0 else 'failed'}", flush=True)
+
+
+def diagnose_one(name: str, work_dir: Path) -> None:
+    """In a worker: of the cause's default run, from fresh weights."""
+    import torch
+
+    from workspace.diagnosis import diagnose
+
+    torch.set_num_threads(1)
+    register_causes()
+    cause = next(cause for cause in CAUSES if cause.name == name)
+    given = conditions(work_dir)
+    spec = spec_of(Job(cause, "default", {}, 1.0, 0, "eval"), given)
+    task = task_of(spec, given, work_dir / "diagnoses" / name)
+    diagnose(task, say=print).write(file_of(cause, work_dir))
+
+
+def proposals(cause: Cause, work_dir: Path) -> Diagnosis | None:
+    """What the diagnosis proposes, as a search reads it; ``None`` where there is none yet."""
+    file = file_of(cause, work_dir)
+    return read_diagnosis(file) if file.exists() else None
+
+
+def diagnosis_of(cause: Cause, work_dir: Path) -> dict[str, Any] | None:
+    """The diagnosis file's content; ``None`` where there is none yet."""
+    file = file_of(cause, work_dir)
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def asked(cause: Cause, content: Mapping[str, Any]) -> Asked:
+    """A diagnosis file's content against the truth."""
+    named = [(found["kind"], found["where"]) for found in content["causes"]]
+    places = [place for place, found in enumerate(named, start=1) if names(cause, *found)]
+    return Asked(named=named, place=places[0] if places else None, seconds=content["seconds"])
+
+
+def names(cause: Cause, kind: str, where: str) -> bool:
+    """Whether (kind, where) is the planted cause: for a module, also a part or a method of it."""
+    if kind != cause.kind:
+        return False
+    return where == cause.where or (kind == "module" and where.startswith((f"{cause.where}.", f"{cause.where}:")))

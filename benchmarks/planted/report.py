@@ -1,0 +1,198 @@
+"""The planted table: cause, gap, what the diagnosis says, what closes it, at what cost."""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.planted.causes import Cause
+from benchmarks.planted.diagnosed import Asked, asked, diagnosis_of, proposals
+from benchmarks.planted.plan import gap_jobs, proposal_jobs
+from benchmarks.planted.runs import Job, spec_of
+from workspace.files import write_atomically
+from workspace.gap import Gap, measure_gap
+from workspace.orchestrator.conditions import Conditions
+from workspace.orchestrator.runs import RunRecord, run_state
+from workspace.precision import LossScale
+from workspace.spec import run_folder
+
+MARGIN = 5.0
+"""AP points that a mended run may lose: twice the spread of seeds."""
+
+_HEADINGS = (
+    "cause",
+    "FP32",
+    "FP16",
+    "gap",
+    "mended",
+    "its gap",
+    "diagnosis' first three",
+    "named",
+    "closed by",
+    "AP after",
+    "gap after",
+    "seconds",
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that is known of one cause.
+
+    Attributes:
+        ap: by arm (``fp32``, ``default``, ``mended``, ``proposal1``, ...) and seed.
+        seconds: of the first proposal's runs until it was seen to close, over all seeds, and of the diagnosis.
+    """
+
+    cause: Cause
+    ap: Mapping[str, Mapping[int, float]]
+    asked: Asked | None
+    first: str
+    seconds: float
+
+    def gap(self, arm: str) -> Gap | None:
+        """Of the arm against FP32; ``None`` where one has no runs."""
+        if not self.ap.get("fp32") or not self.ap.get(arm):
+            return None
+        return measure_gap(self.ap["fp32"], self.ap[arm], MARGIN)
+
+
+def write_report(causes: Sequence[Cause], given: Conditions, work_dir: Path, seeds: int, folder: Path) -> None:
+    """Writes ``planted.csv`` and ``planted.md`` into that folder."""
+    found = [_found(cause, given, work_dir, seeds) for cause in causes]
+    rows = [_row(entry) for entry in found]
+
+    def write(path: Path) -> None:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    write_atomically(folder / "planted.csv", write)
+    text = "\n".join(_page(found, seeds)) + "\n"
+    write_atomically(folder / "planted.md", lambda path: path.write_text(text) and None)
+
+
+def _found(cause: Cause, given: Conditions, work_dir: Path, seeds: int) -> Found:
+    ap: dict[str, dict[int, float]] = {}
+    seconds = 0.0
+    for job in [*gap_jobs([cause], seeds), *proposal_jobs([cause], work_dir, seeds)]:
+        record = _record(job, given, work_dir)
+        if record is None:
+            continue
+        if job.split == "eval":
+            ap.setdefault(job.recipe, {})[job.seed] = record.ap
+        if job.recipe == "proposal1":
+            seconds += record.seconds
+    content = diagnosis_of(cause, work_dir)
+    said = asked(cause, content) if content is not None else None
+    diagnosis = proposals(cause, work_dir)
+    changes = diagnosis.proposals[0].changes if diagnosis and diagnosis.proposals else {}
+    return Found(cause, ap, said, _changes(changes), seconds + (said.seconds if said else 0.0))
+
+
+def _record(job: Job, given: Conditions, work_dir: Path) -> RunRecord | None:
+    folder = run_folder(work_dir, spec_of(job, given))
+    return RunRecord.load(folder) if run_state(folder) == "finished" else None
+
+
+def _row(found: Found) -> dict[str, str]:
+    said = found.asked
+    row = {"cause": found.cause.name, "kind": found.cause.kind, "where": found.cause.where}
+    for arm in ("default", "mended", "proposal1"):
+        gap = found.gap(arm)
+        row[f"{arm}_ap"] = _mean(found.ap.get(arm, {}))
+        row[f"{arm}_gap"] = f"{gap.mean:.2f}" if gap else ""
+        row[f"{arm}_low"] = f"{gap.low:.2f}" if gap and gap.low is not None else ""
+        row[f"{arm}_high"] = f"{gap.high:.2f}" if gap and gap.high is not None else ""
+        row[f"{arm}_verdict"] = gap.verdict if gap else ""
+    row["fp32_ap"] = _mean(found.ap.get("fp32", {}))
+    named = said.named if said else ()
+    for place, word in enumerate(("first", "second", "third")):
+        row[f"diagnosis_{word}"] = " ".join(named[place]) if place < len(named) else ""
+    row["place_of_the_cause"] = str(said.place or "") if said else ""
+    row["closed_by"] = found.first
+    row["diagnosis_seconds"] = f"{said.seconds:.0f}" if said else ""
+    row["seconds_until_closed"] = f"{found.seconds:.0f}"
+    return row
+
+
+def _page(found: Sequence[Found], seeds: int) -> Iterable[str]:
+    told = [entry.asked for entry in found if entry.asked is not None]
+    gaps = [(entry, entry.gap("proposal1")) for entry in found]
+    closed = sum(gap is not None and gap.verdict == "closed" for _, gap in gaps)
+    tried = sum(gap is not None for _, gap in gaps)
+    yield "# Gaps whose cause is known"
+    yield ""
+    yield (
+        "Made by `python -m benchmarks.planted gaps`, `diagnose` and `report`. A micro FCOS on easy pictures of 64 px, "
+        f"{seeds} seeds an arm, AP in points, gaps against FP32 with their 90 % intervals; a verdict is at a margin of "
+        f"{MARGIN:.0f} AP. Device-seconds are of one thread."
+    )
+    yield ""
+    yield (
+        f"The diagnosis, with its defaults and from fresh weights, names the planted cause first in "
+        f"{sum(said.place == 1 for said in told)} of {len(told)}, among its first three in "
+        f"{sum(said.place is not None and said.place <= 3 for said in told)}. What it proposes first closes "
+        f"{closed} of {tried}."
+    )
+    yield ""
+    yield f"| {' | '.join(_HEADINGS)} |"
+    yield f"|{'---|' * len(_HEADINGS)}"
+    for entry, _ in gaps:
+        yield _line(entry)
+    yield ""
+    yield (
+        "*mended*: as the planted cause says, by an FP32 island, a loss scale or a standard optimizer. *named*: the "
+        "place of the planted cause among the diagnosis' causes. *closed by*: the diagnosis' first proposal. "
+        "*seconds*: of the diagnosis and of all runs of that proposal: in full and in a third of the schedule on the "
+        "search split, and over the evaluation seeds."
+    )
+    yield ""
+    yield "## What was planted"
+    yield ""
+    for entry in found:
+        yield f"* **{entry.cause.name}** ({entry.cause.kind}, {entry.cause.where}): {entry.cause.story}"
+
+
+def _line(found: Found) -> str:
+    said = found.asked
+    first_three = ", ".join(f"{kind} {where}" for kind, where in said.named[:3]) if said else "not asked"
+    place = "" if said is None else str(said.place or "no")
+    cells = [
+        found.cause.name,
+        _mean(found.ap.get("fp32", {})),
+        _mean(found.ap.get("default", {})),
+        _interval(found.gap("default")),
+        _mean(found.ap.get("mended", {})),
+        _interval(found.gap("mended")),
+        first_three or "none",
+        place,
+        found.first,
+        _mean(found.ap.get("proposal1", {})),
+        _interval(found.gap("proposal1")),
+        f"{found.seconds:.0f}" if said else "",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _mean(ap: Mapping[int, float]) -> str:
+    return f"{sum(ap.values()) / len(ap):.1f}" if ap else ""
+
+
+def _interval(gap: Gap | None) -> str:
+    if gap is None:
+        return ""
+    if gap.low is None or gap.high is None:
+        return f"{gap.mean:+.1f}"
+    return f"{gap.mean:+.1f} ({gap.low:+.1f} to {gap.high:+.1f}), {gap.verdict}"
+
+
+def _changes(changes: Mapping[str, object]) -> str:
+    return "; ".join(f"{name}: {_value(value)}" for name, value in changes.items()) or "nothing"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, LossScale):
+        return f"{value.policy} {value.init:g}, grows every {value.growth_interval}"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
