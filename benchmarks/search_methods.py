@@ -34,6 +34,7 @@ class Replay:
 
     Attributes:
         seconds: device-seconds that it has spent; the FP32 arm's runs for the verdict were there before it began.
+        judging: of these, for the verdict's runs of recipes that looked closed.
         by: name of the recipe that was confirmed.
         unknown: recipes that looked closed and have no runs on the evaluation split; counted as not closed, and paid.
     """
@@ -41,6 +42,7 @@ class Replay:
     cause: Cause
     rules: Rules
     seconds: float = 0.0
+    judging: float = 0.0
     by: str | None = None
     unknown: int = 0
     tried: set[str] = field(default_factory=set)
@@ -77,13 +79,17 @@ class Replay:
         baseline = {run.seed: run.ap for run in self.cause.reference.judged}
         if not recipe.judged:
             self.unknown += 1
-            self.seconds += len(baseline) * mean_seconds(recipe.search)
+            self._pay(len(baseline) * mean_seconds(recipe.search))
             return
-        self.seconds += sum(run.seconds for run in recipe.judged)
+        self._pay(sum(run.seconds for run in recipe.judged))
         gap = measure_gap(baseline, {run.seed: run.ap for run in recipe.judged}, self.rules.margin)
         if gap.verdict == "closed" and recipe.in_half >= self.rules.least_in_half:
             self.by = recipe.name
             raise Closed
+
+    def _pay(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.judging += seconds
 
     def looks_closed(self, recipe: Recipe, ap: float, reference: Sequence[float]) -> bool:
         """Whether a recipe is worth the verdict's seeds: the strategy's own rule, on this AP alone."""
