@@ -75,10 +75,13 @@ def play(work: Path, runs: int) -> tuple[float, float]:
 
 def fill_store(work: Path) -> None:
     """Gives the store the runs that it lacks, as copies of one that it has."""
-    with sqlite3.connect(work / "mlflow" / "mlflow.db", isolation_level="IMMEDIATE") as store:
-        has = "select run_uuid, value from tags join runs using (run_uuid) where key = 'signature'"
-        there = {signature: run for run, signature in store.execute(has)}
-        model = next(iter(there.values()))
+    file = work / "mlflow" / "mlflow.db"
+    if not file.exists():
+        raise SystemExit("MLflow's store was not made before the tracker's patience ended: the machine is too busy")
+    with sqlite3.connect(file, isolation_level="IMMEDIATE") as store:
+        has = "select value, run_uuid, status from tags join runs using (run_uuid) where key = 'signature'"
+        there = {signature: (run, status) for signature, run, status in store.execute(has)}
+        model = next(run for run, status in there.values() if status == "FINISHED")
         for folder in (work / "runs").iterdir():
             if folder.name in there:
                 continue
