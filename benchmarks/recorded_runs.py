@@ -117,7 +117,7 @@ def _runs(rows: pd.DataFrame, step: float) -> list[Run]:
             seed=int(row.seed),
             ap=float(row.ap),
             seconds=float(row.steps) * step,
-            curve={int(epoch): ap for epoch, ap in json.loads(row.curve).items()},
+            curve={int(epoch): ap for epoch, ap in json.loads(row.curve).items()} or {1: float(row.ap)},
         )
         for row in rows.sort_values("seed").itertuples()
     ]
