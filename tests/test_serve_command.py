@@ -27,6 +27,14 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert "nowhere: no such folder" in refused("--work-dir", tmp_path / "nowhere")
 
 
+def test_a_store_that_is_none_is_said_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "mlflow").mkdir()
+    (tmp_path / "mlflow" / "mlflow.db").write_text("groceries" * 1000)
+    line = refused("--work-dir", tmp_path, "--port", free_port(), "--dashboard-port", free_port())
+    assert "mlflow.db cannot be used: " in line
+    assert "file is not a database" in line
+
+
 @pytest.mark.parametrize("option", ["--port", "--dashboard-port"])
 def test_a_port_that_is_taken_is_said_in_a_line(option: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -239,3 +239,15 @@ def test_the_record_is_portable(work_dir: Path, uri: str, make_run: MakeRun) -> 
     published = [e for e in map(json.loads, file.read_text().splitlines()) if e["kind"] == "published"]
     assert published[0]["files"] == [f"experiments/{EXPERIMENT}/figure.png"]
     assert points(default_uri(work_dir)) > 0
+
+
+def test_a_record_of_another_version_is_said_to_be_one(uri: str, work_dir: Path, make_run: MakeRun) -> None:
+    play(uri, work_dir, make_run)
+    (record,) = work_dir.glob(f"experiments/{EXPERIMENT}/tracked/*/events.jsonl")
+    run = next(line for line in record.read_text().splitlines() if json.loads(line)["kind"] == "run")
+    with record.open("a") as file:
+        file.write(run.replace('"seed"', '"lottery"') + "\n")
+    with pytest.raises(
+        UserError, match=r"events\.jsonl says what this version .+lottery.+use the version that wrote it"
+    ):
+        sync(work_dir, uri, EXPERIMENT)

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from real_servers import free_port
 from tracked_runs import FP16, METRIC, START, FakeRun, track
 
 from workspace.errors import UserError
@@ -71,3 +73,22 @@ def test_written_tables_are_the_same_every_time(filled: str, tmp_path: Path) -> 
 def test_a_store_without_the_experiment_is_one_clear_line(work_dir: Path, uri: str) -> None:
     with pytest.raises(UserError, match=r"holds no runs of 'ssdlite_fp16_sweep'"):
         runs_table(default_uri(work_dir), "ssdlite_fp16_sweep")
+
+
+@pytest.mark.parametrize("kind", ["a server that is down", "a database that is down", "a file that is no database"])
+def test_a_store_that_cannot_be_read_is_one_clear_line(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.db").write_text("groceries" * 1000)
+    uri = {
+        "a server that is down": f"http://someone:hunter2@127.0.0.1:{free_port()}",
+        "a database that is down": f"postgresql+psycopg://someone:hunter2@127.0.0.1:{free_port()}/mlflow",
+        "a file that is no database": f"sqlite:///{tmp_path}/notes.db",
+    }[kind]
+    for read in (
+        runs_table,
+        partial(curves_table, metrics=("AP",)),
+        partial(write_tables, folder=tmp_path, metrics=()),
+    ):
+        with pytest.raises(UserError, match="cannot be used: ") as refused:
+            read(uri, EXPERIMENT)
+        assert len(str(refused.value).splitlines()) == 1
+        assert "hunter2" not in str(refused.value)

@@ -285,6 +285,17 @@ def test_a_deleted_experiment_is_said_in_one_line(
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
 
 
+def test_who_interrupts_does_not_wait_for_all_of_it(uri: str, work_dir: Path, make_run: MakeRun) -> None:
+    tracker = track(uri, work_dir, patience=0.5)
+    for seed in range(50):
+        run = finished(make_run(seed=seed), steps=20)
+        tracker.follow(run.spec, name=f"seed {seed}", metric=METRIC, tags={})
+        tracker.settle(run.spec.signature, "finished")
+    tracker.close("interrupted")
+    assert tracker.unshipped is not None
+    assert "of 50 runs" in tracker.unshipped
+
+
 @pytest.mark.slow
 def test_processes_that_start_together_share_one_parent(work_dir: Path) -> None:
     script = (

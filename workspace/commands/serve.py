@@ -49,7 +49,7 @@ def serve(work_dir: Path, host: str, port: int, dashboard_port: int) -> None:
     """Show the runs in MLflow and the studies in optuna-dashboard, until Ctrl-C."""
     with reporting_errors():
         from workspace.search.storage import default_url, open_storage
-        from workspace.tracking.store import connect, default_uri
+        from workspace.tracking.store import connect, default_uri, explained
 
         if not work_dir.is_dir():
             raise UserError(f"--work-dir {work_dir}: no such folder; nothing was played there")
@@ -67,7 +67,8 @@ def serve(work_dir: Path, host: str, port: int, dashboard_port: int) -> None:
         logs = work_dir / "serve"
         logs.mkdir(exist_ok=True)
         uri, url = default_uri(work_dir), default_url(work_dir)
-        connect(uri)  # makes a store that is not there yet, and keeps telemetry out of what is started here
+        with explained(uri):  # makes a store that is not there yet, and keeps telemetry out of what is started here
+            connect(uri)
         open_storage(url)
         address = ("--host", host, "--port")
         runs = (sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, *address, str(port))

@@ -19,7 +19,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -103,7 +103,8 @@ def _watch_other_host(path: Path, work_dir: Path, name: str) -> None:
 
 def _give_signs(descriptor: int, over: threading.Event) -> None:
     while not over.wait(_SIGN_SECONDS):
-        os.utime(descriptor)
+        with suppress(OSError):  # of a file server that is away for a moment: the next sign may come through
+            os.utime(descriptor)
 
 
 def _refusal(work_dir: Path, name: str, owner: dict[str, object]) -> UserError:

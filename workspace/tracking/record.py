@@ -21,7 +21,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from workspace.journal import JournalReader, JournalWriter
+from workspace.errors import UserError
+from workspace.journal import EVENTS, JournalReader, JournalWriter
 from workspace.spec import RunSpec
 from workspace.tracking.fields import DataSet
 
@@ -171,9 +172,22 @@ def recorded_experiments(work_dir: Path) -> dict[str, bool]:
 
 
 def read_records(work_dir: Path, experiment: str) -> list[Record]:
-    """The records of an experiment, one for each parent run, in the order of their last events."""
-    folders = sorted(_tracked(work_dir, experiment).glob("*/"))
-    found = [record for folder in folders if (record := _read(work_dir, folder)) is not None]
+    """The records of an experiment, one for each parent run, in the order of their last events.
+
+    Raises:
+        UserError: one was written by another version of this project.
+    """
+    found = []
+    for folder in sorted(_tracked(work_dir, experiment).glob("*/")):
+        try:
+            record = _read(work_dir, folder)
+        except (LookupError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{experiment}: {folder / EVENTS} says what this version of the project does not know ({error!r}); use "
+                "the version that wrote it"
+            ) from error
+        if record is not None:
+            found.append(record)
     return sorted(found, key=lambda record: record.until)
 
 

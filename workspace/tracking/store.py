@@ -128,6 +128,17 @@ def is_refusal(error: Exception) -> bool:
     return 400 <= status < 500 and status not in _PASSING_REFUSALS
 
 
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Turns whatever a store raises that is down, damaged or no store into a UserError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # of whichever database driver or HTTP library is behind it
+        raise UserError(f"{redact(uri)} cannot be used: {reason_of(error)}") from error
+
+
 def reason_of(error: Exception) -> str:
     """What went wrong, in one line that names no credentials."""
     said = str(error).strip().splitlines()

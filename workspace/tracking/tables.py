@@ -10,7 +10,7 @@ from workspace.errors import UserError
 from workspace.redaction import redact
 from workspace.tracking.points import AP
 from workspace.tracking.runs import PARENT, last_steps
-from workspace.tracking.store import all_runs, connect
+from workspace.tracking.store import all_runs, connect, explained
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,10 +33,11 @@ def runs_table(uri: str, experiment: str, *, metrics: Sequence[str] = (AP, "seco
     alphabetical order, and the last value of each of ``metrics``. AP is in points, seconds are of training.
 
     Raises:
-        UserError: the store has no such experiment, or no run in it.
+        UserError: the store cannot be read, or has no such experiment, or no run in it.
     """
-    client = connect(uri)
-    return _runs_table(_children(client, uri, experiment), metrics)
+    with explained(uri):
+        client = connect(uri)
+        return _runs_table(_children(client, uri, experiment), metrics)
 
 
 def curves_table(uri: str, experiment: str, *, metrics: Sequence[str], every: int = 1) -> pd.DataFrame:
@@ -46,10 +47,11 @@ def curves_table(uri: str, experiment: str, *, metrics: Sequence[str], every: in
         every: keeps one point, the last, of each so many steps; a metric with fewer points keeps them all.
 
     Raises:
-        UserError: the store has no such experiment, or no run in it.
+        UserError: the store cannot be read, or has no such experiment, or no run in it.
     """
-    client = connect(uri)
-    return _curves_table(client, _children(client, uri, experiment), metrics, every)
+    with explained(uri):
+        client = connect(uri)
+        return _curves_table(client, _children(client, uri, experiment), metrics, every)
 
 
 def write_tables(
@@ -61,13 +63,14 @@ def write_tables(
         The two paths.
 
     Raises:
-        UserError: the store has no such experiment, or no run in it.
+        UserError: the store cannot be read, or has no such experiment, or no run in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = folder / f"{experiment}.runs.csv", folder / f"{experiment}.curves.csv"
-    client = connect(uri)
-    runs = _children(client, uri, experiment)
-    tables = _runs_table(runs, (AP, "seconds")), _curves_table(client, runs, metrics, every)
+    with explained(uri):
+        client = connect(uri)
+        runs = _children(client, uri, experiment)
+        tables = _runs_table(runs, (AP, "seconds")), _curves_table(client, runs, metrics, every)
     for table, path in zip(tables, paths, strict=True):
         table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
     return paths

@@ -8,6 +8,7 @@ killed orchestrator, a lost answer or another machine leave nothing to mend. Wha
 """
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -141,7 +142,10 @@ class Tracker:
             self._publications.append(publication)
 
     def close(self, state: State) -> None:
-        """Ends the parent run and waits until all is shipped, or until the store took nothing for ``patience``."""
+        """Ends the parent run and waits until all is shipped, or until the store took nothing for ``patience``.
+
+        Who interrupts does not wait longer than that in all, however much there is to ship.
+        """
         if self._record is None:
             return
         self._progressed()
@@ -149,7 +153,8 @@ class Tracker:
         self._record.close(state, at)
         with self._changing():
             self._closing = state, at
-        while self._thread.is_alive() and time.monotonic() - self._last_progress < self._patience:
+        waits_until = time.monotonic() + self._patience if state == "interrupted" else math.inf
+        while self._thread.is_alive() and time.monotonic() < min(waits_until, self._last_progress + self._patience):
             self._thread.join(timeout=0.1)
         with self._changing():
             self._given_up = True
