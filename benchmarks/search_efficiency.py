@@ -23,7 +23,7 @@ import optuna
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 from recorded_runs import Cause, read_causes
 from scipy.stats import kendalltau
@@ -149,7 +149,7 @@ def rank_correlation(pairs: Sequence[tuple[float, float]], rng: np.random.Genera
 
 def closing_curves(ax: Axes, outcomes: pd.DataFrame, rng: np.random.Generator) -> Axes:
     """Share of repetitions that have closed against device-seconds, the mean of the causes, with 95 % bands."""
-    grid = np.geomspace(outcomes.seconds.min() / 1.2, outcomes.seconds.max() * 1.2, 200)
+    grid = np.geomspace(outcomes.seconds.min() / 1.2, outcomes.seconds.max() * 1.2, 400)
     for method, rows in outcomes.groupby("method", sort=False):
         by_cause = [
             (np.where(part.closed, part.seconds, np.inf)[:, None] <= grid).mean(axis=0)
@@ -159,10 +159,20 @@ def closing_curves(ax: Axes, outcomes: pd.DataFrame, rng: np.random.Generator) -
         draws = rng.integers(0, len(shares), (RESAMPLES, len(shares)))
         low, high = np.quantile(shares[draws].mean(axis=1), (0.025, 0.975), axis=0)
         colour = COLOURS[str(method)]
-        ax.fill_between(grid, 100 * low, 100 * high, color=colour, alpha=0.12, linewidth=0)
-        ax.plot(grid, 100 * shares.mean(axis=0), STYLES[str(method)], color=colour, linewidth=2, label=str(method))
+        ax.fill_between(grid, 100 * low, 100 * high, color=colour, alpha=0.1, linewidth=0, step="post")
+        ax.plot(
+            grid,
+            100 * shares.mean(axis=0),
+            STYLES[str(method)],
+            color=colour,
+            linewidth=2,
+            label=str(method),
+            drawstyle="steps-post",
+        )
     ax.set_xscale("log")
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_ylim(0, 102)
     ax.set_xlabel("device-seconds, verdicts included (log)")
     ax.set_ylabel("repetitions that have closed (%)")
