@@ -105,7 +105,7 @@ class TestReport:
         arms = {"baseline": arm(60, 2), "tuned": arm(58, 2)}
         assert judged(plan(seeds=2), arms, Looks(tmp_path), lr=0.004).reservations == []
         (said,) = judged(plan(seeds=2), arms, Looks(tmp_path), lr=0.005).reservations
-        assert said.startswith("tuned: 2 tuned recipes were judged on these seeds and pictures")
+        assert said.startswith("2 tuned recipes were judged on these seeds and pictures by now")
 
 
 class TestTunedBaseline:
