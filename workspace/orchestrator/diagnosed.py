@@ -5,7 +5,7 @@ The decisions are `workspace.search.strategy`'s; the reasons stand in ``docs/dec
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,17 +47,13 @@ def with_diagnosis(plan: Plan, file: Path) -> Plan:
     except UserError as error:
         raise UserError(f"diagnosis {file}: {error}") from None
     words = widened(plan.space, diagnosis.proposals, defaults)
-    in_half = _in_half(plan, words, defaults)
+    in_half = _in_half(plan, words)
     least = rules(plan).least_in_half
-
-    def share(islands: tuple[str, ...]) -> float:
-        return in_half[islands]
-
     first: list[Mapping[str, Any]] = []
     set_aside = []
     for proposal in diagnosis.proposals:
         point = {name: proposal.changes.get(name, defaults[name]) for name in words}
-        kept = share(point.get(_ISLANDS, candidate.fp32_islands))
+        kept = in_half[_ordered(point.get(_ISLANDS, candidate.fp32_islands))]
         if kept < least:
             set_aside.append(f"{_said(proposal)}: only {100 * kept:.0f} % of the operations would stay in half")
         elif point not in first and any(point[name] != defaults[name] for name in words):
@@ -116,7 +112,7 @@ class Found:
                     "ap": point.mean,
                     "seeds": len(point.values),
                 }
-                for point in front(self.points)
+                for point in self.front
             ],
             "set_aside": list(self.set_aside),
             "ranks": [
@@ -135,6 +131,7 @@ def find(plan: Plan, study: Study, loop: Loop, before: Iterator[Job]) -> Found:
     Raises:
         UserError: no recipe that is worth it finished.
     """
+    assert plan.start is not None
     recall_settled(plan, study, loop.recall)
     jobs = itertools.chain(before, (trial_job(plan, study, trial) for trial in interrupted(plan, study)))
     due = steps(plan, study, loop.records)
@@ -153,7 +150,7 @@ def find(plan: Plan, study: Study, loop: Loop, before: Iterator[Job]) -> Found:
         points=progress.points,
         reference=progress.reference,
         is_reached=rules(plan).is_reached(progress.points, progress.reference),
-        set_aside=plan.start.set_aside if plan.start else (),
+        set_aside=plan.start.set_aside,
         ranks=study.ranks(),
     )
 
@@ -251,7 +248,7 @@ def _defaults(plan: Plan, diagnosis: Diagnosis) -> dict[str, Any]:
     return {name: plan.default_value(name) for name in (*plan.space, *proposed)}
 
 
-def _in_half(plan: Plan, words: Mapping[str, Word], defaults: Mapping[str, Any]) -> dict[tuple[str, ...], float]:
+def _in_half(plan: Plan, words: Mapping[str, Word]) -> dict[tuple[str, ...], float]:
     """Share of the operations in half by FP32 islands: those of the candidate, and all that may be chosen."""
     from workspace.training.flops import flops_in_half  # loads torch, which an orchestrator does without otherwise
 
@@ -265,7 +262,14 @@ def _in_half(plan: Plan, words: Mapping[str, Word], defaults: Mapping[str, Any])
 def _worth_it(word: Word, in_half: Mapping[tuple[str, ...], float], least: float, default: tuple[str, ...]) -> Word:
     if not isinstance(word, Choice):
         return word
-    return Choice(tuple((label, value) for label, value in word.options if in_half[value] >= least or value == default))
+    return Choice(
+        tuple((label, value) for label, value in word.options if value == default or in_half[_ordered(value)] >= least)
+    )
+
+
+def _ordered(islands: Iterable[str]) -> tuple[str, ...]:
+    """As `Precision` has them."""
+    return tuple(sorted(set(islands)))
 
 
 def _said(proposal: Proposal) -> str:
