@@ -43,7 +43,7 @@ OWNERS = {
     "ninja": {"precision"},
     "optuna": {"search"},
     "packaging": {"doctor"},
-    "pandas": {"tracking", "figures", "exported", "orchestrator"},
+    "pandas": {"diagnosis", "tracking", "figures", "exported", "orchestrator"},
     "psutil": {"execution"},
     "pydantic": {"commands"},
     "pycocotools": {"datasets", "training"},

@@ -2,7 +2,7 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -16,7 +16,13 @@ from workspace.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from workspace.datasets import DataSet
     from workspace.diagnosis import Diagnosis, MemberFinding
+    from workspace.orchestrator import Settings
+    from workspace.spec import RunSpec
+
+EXPERIMENT = "diagnose"
+"""The MLflow experiment that diagnoses are tracked in."""
 
 _ROWS = 20  # members in the table
 
@@ -47,11 +53,14 @@ _ROWS = 20  # members in the table
     help="Of recipe or precision, as for train: loss_scale=512, overflow=saturate, fp32_islands=head, ...",
 )
 @click.option("--batch-size", type=click.IntRange(min=1), help="Pictures a step. [default: the recipe's; full: 1]")
-@click.option("--warm-up", type=click.IntRange(min=0), help="Steps in FP32 before. [default: 120; full: 2]")
+@click.option(
+    "--warm-up", type=click.IntRange(min=0), help="Steps in FP32 before. [default: 120; with a checkpoint 16; full: 2]"
+)
 @click.option("--steps", type=click.IntRange(min=2), help="Also go along with a training of so many steps.")
 @click.option("--threads", type=click.IntRange(min=1), help="Of the CPU. [default: 1; full: 2]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the diagnosis file, for a search, here.")
+@click.option("--tracking-uri", help="MLflow store. [default: SQLite under the work folder]")
 @click.option("--work-dir", type=click.Path(path_type=Path), default=Path("work"), show_default=True)
 def diagnose(
     *,
@@ -70,6 +79,7 @@ def diagnose(
     threads: int | None,
     seed: int,
     out: Path | None,
+    tracking_uri: str | None,
     work_dir: Path,
 ) -> None:
     """Compare one training step of MODEL in half with FP32, and find what makes the difference.
@@ -86,6 +96,7 @@ def diagnose(
         from workspace.commands.overrides import apply_overrides
         from workspace.datasets import open_dataset
         from workspace.detectors import detector
+        from workspace.orchestrator import Settings
         from workspace.orchestrator.conditions import Conditions
         from workspace.orchestrator.playing import terminal
         from workspace.precision import Precision
@@ -123,7 +134,7 @@ def diagnose(
             found = examine(
                 task,
                 None if checkpoint is None else read_checkpoint(checkpoint),
-                warm_up=warm_up if warm_up is not None else (2 if scale == "full" else 120),
+                warm_up=_warm_up(scale, checkpoint) if warm_up is None else warm_up,
                 batches=1 if scale == "full" else 2,
                 passes=20 if scale == "full" else 60,
                 steps=steps or 0,
@@ -132,6 +143,66 @@ def diagnose(
         if out is not None:
             found.write(out)
         show(found, described.title, terminal())
+        settings = Settings(data=data, tracking_uri=tracking_uri, work_dir=work_dir)
+        for line in keep(found, spec, dataset, settings, title=_title(found, described.title)):
+            click.echo(line)
+
+
+def _warm_up(scale: str, checkpoint: Path | None) -> int:
+    if scale == "full":
+        return 2
+    return 120 if checkpoint is None else 16
+
+
+def keep(
+    found: "Diagnosis", spec: "RunSpec", dataset: "DataSet", settings: "Settings", *, title: str
+) -> "Iterator[str]":
+    """Writes file, tables and picture into the work folder, tracks them, and says where they are."""
+    from workspace.diagnosis.tables import causes_table, members_table, moments_table, write_tables
+    from workspace.figures import diagnosis_figure
+    from workspace.files import write_atomically
+    from workspace.orchestrator.playing import commit, tracked_data, tracking_uri, viewers
+    from workspace.tracking import Publication, Tracker
+
+    folder = settings.work_dir / "experiments" / EXPERIMENT / f"{found.detector}-{spec.signature}"
+    folder.mkdir(parents=True, exist_ok=True)
+    file, picture = folder / "diagnosis.json", folder / "diagnosis.png"
+    found.write(file)
+    moments = moments_table(found) if found.moments else None
+    figure = diagnosis_figure(title=title, members=members_table(found), causes=causes_table(found), moments=moments)
+    write_atomically(picture, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+    files = [file, picture, *write_tables(found, folder)]
+    tracker = Tracker(tracking_uri(settings), EXPERIMENT, settings.work_dir, commit=commit())
+    precision = spec.to_json()["precision"]
+    params = {
+        "detector": spec.detector,
+        "device": spec.device,
+        "seed": spec.seed,
+        "weights": found.weights,
+        **precision,
+    }
+    tracker.start(scale=spec.scale, data=tracked_data(dataset, settings), params=params, tags={})
+    metrics = {
+        "diagnosis/update_error": found.errors.update,
+        "diagnosis/gradient_error": found.errors.gradient,
+        "diagnosis/seconds": found.seconds,
+    }
+    tracker.publish(Publication(metrics=metrics, summary=f"{title}\n", files=files))
+    tracker.close("finished")
+    yield f"picture: {picture}"
+    yield f"tables:  {folder}"
+    yield from viewers(settings)
+
+
+def _title(found: "Diagnosis", model: str) -> str:
+    """The finding in one line."""
+    what = f"{model}, {found.precision.name}, {found.scale}"
+    if found.noise:
+        return f"{what}: nothing is lost that matters"
+    if not found.causes:
+        return f"{what}: {found.errors.update:.0%} of the update is lost, and no single change mends it"
+    first = found.causes[0]
+    return f"{what}: first {first.kind.replace('_', ' ')}, {first.where} ({first.share:.0%} of the update's error)"
 
 
 def show(found: "Diagnosis", title: str, console: "Console") -> None:

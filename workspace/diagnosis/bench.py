@@ -89,7 +89,7 @@ class Bench:
         device.require(precision)
         device.use_strict_fp32()
         self.runner = build_runner(task)
-        self.runner.logger.setLevel("WARNING")  # it tells of every parameter of every optimizer that is made
+        self.runner.logger.setLevel("ERROR")  # it tells of every parameter of every optimizer that is made
         self.model: nn.Module = self.runner.plain_model
         loader = self.runner.build_dataloader(self.runner.cfg.train_dataloader, seed=self.spec.seed)
         endless = itertools.chain.from_iterable(itertools.repeat(loader))

@@ -47,7 +47,8 @@ def diagnose(
     Args:
         task: its spec's precision is compared with FP32; its training pictures are used, and its folder for scraps.
         checkpoint: weights to begin with, instead of fresh ones.
-        warm_up: steps in FP32 before anything is compared; see `workspace.diagnosis.start.begin`.
+        warm_up: steps in FP32 before anything is compared; see `workspace.diagnosis.start.warm`. Weights of a
+            checkpoint stay what they are.
         batches: of the spec's size that every way to compute the step is measured on.
         passes: ways to compute the step that the search for members may try.
         steps: of a training in the run's precision to go along with, diagnosed at intervals; 0 for none.
@@ -70,8 +71,8 @@ def diagnose(
     rounds = rounding.examine(bench, bench.step(0, Way(precision=FP32), update=False).gradients)
     if warm_up:
         say(f"{warm_up} steps of FP32")
-        warm(bench, rounds.standard, warm_up)
-        weights += f", {warm_up} steps of FP32"
+        warm(bench, rounds.standard, warm_up, rate=0.0 if checkpoint else 1.0)
+        weights += "" if checkpoint else f", {warm_up} steps of FP32"
     say("FP32 and the loss scale")
     gauge = Gauge(bench, batches=batches, optimizer=rounds.standard)
     way = Way(precision=spec.precision, optimizer=rounds.standard)

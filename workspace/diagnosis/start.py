@@ -27,22 +27,25 @@ def begin(bench: Bench, checkpoint: Checkpoint | None) -> str:
     return begins_with
 
 
-def warm(bench: Bench, optimizer: str | None, steps: int) -> None:
+def warm(bench: Bench, optimizer: str | None, steps: int, *, rate: float = 1.0) -> None:
     """Trains so many steps in FP32, and has every step after begin with those weights and that optimizer's state.
 
     An optimizer with a second moment, such as AdamW, makes its first steps of every gradient's sign alone, in which
     noise is as large as signal; and what rounding does to fresh weights says little of trained ones. The rate rises
     linearly to the recipe's, over its own warm-up or all of the steps.
+
+    Args:
+        rate: factor on the learning rate; at 0 the optimizer's state is filled and the weights stay what they are.
     """
     wrapper = bench.optim_wrapper(FP32, optimizer)
     rates = [group["lr"] for group in wrapper.optimizer.param_groups]
     for step in range(steps):
         progress = min(1.0, (step + 1) / max(1, min(bench.spec.recipe.warmup_steps, steps)))
-        for group, rate in zip(wrapper.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * progress
+        for group, peak in zip(wrapper.optimizer.param_groups, rates, strict=True):
+            group["lr"] = peak * rate * progress
         bench.advance(step % bench.batches, wrapper)
-    for group, rate in zip(wrapper.optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
+    for group, peak in zip(wrapper.optimizer.param_groups, rates, strict=True):
+        group["lr"] = peak
     bench.states[optimizer] = wrapper.optimizer.state_dict()
     bench.keep()
 
