@@ -24,3 +24,7 @@ def test_the_weights_of_each_variant_take_as_many_bytes(name: str, scale: Scale,
         built = MODELS.build(model)
     measured = sum(tensor.numel() * tensor.element_size() for tensor in built.state_dict().values())
     assert weights_bytes(name, scale, classes) == measured
+
+
+def test_a_detector_of_the_user_s_own_is_as_large_as_the_largest() -> None:
+    assert weights_bytes("own", "demo", 3) == max(weights_bytes(name, "demo", 3) for name in DETECTORS)

@@ -20,6 +20,11 @@ _SIZES: dict[tuple[str, Scale], tuple[int, int]] = {
 
 
 def weights_bytes(name: str, scale: Scale, classes: int) -> int:
-    """Bytes of a detector's weights and buffers, as its ``state_dict`` holds them, for so many classes."""
+    """Bytes of a detector's weights and buffers, as its ``state_dict`` holds them, for so many classes.
+
+    One of the user's own is taken to be as large as the largest of the verified models.
+    """
+    if (name, scale) not in _SIZES:
+        return max(weights_bytes(known, scale, classes) for known, of in _SIZES if of == scale)
     alone, of_class = _SIZES[name, scale]
     return alone + classes * of_class
