@@ -2,6 +2,7 @@
 
 from contextlib import redirect_stdout
 from io import StringIO
+from typing import Any
 
 import numpy as np
 from faster_coco_eval import COCOeval_faster
@@ -21,25 +22,18 @@ def last_matches(runner: RunRunner) -> Matches | None:
 
 def picture_matches(done: COCOeval_faster) -> Matches:
     """What each picture's detections matched, in an evaluation that is done."""
-    evaluation = COCOeval(done.cocoGt, done.cocoDt, done.params.iouType)
-    params = evaluation.params
-    params.imgIds, params.catIds = sorted(done.params.imgIds), sorted(done.params.catIds)
-    params.iouThrs, params.maxDets = np.asarray(done.params.iouThrs), [done.params.maxDets[-1]]
-    with redirect_stdout(StringIO()):
-        evaluation.evaluate()
-    pictures, classes = len(params.imgIds), len(params.catIds)
-    by_class = np.array(evaluation.evalImgs, dtype=object).reshape(classes, len(SIZES), pictures)
-    positives = np.zeros((classes, len(SIZES), pictures), dtype=np.int32)
+    classes, pictures = sorted(done.params.catIds), sorted(done.params.imgIds)
+    positives = np.zeros((len(classes), len(SIZES), len(pictures)), dtype=np.int32)
     scores, classes_of, pictures_of, hits, misses = [], [], [], [], []
-    for index, (whole, *sizes) in enumerate(by_class):
-        for picture, found in enumerate(whole):
-            if found is None:  # neither objects nor detections
+    for index, key in enumerate(classes):
+        for picture, parts in enumerate(zip(*_evaluated(done, key, pictures), strict=True)):
+            if parts[0] is None:  # neither objects nor detections
                 continue
-            parts = [found, *(size[picture] for size in sizes)]
+            found = np.asarray(parts[0]["dtScores"], dtype=np.float64)
             positives[index, :, picture] = [np.count_nonzero(part["gtIgnore"] == 0) for part in parts]
-            scores.append(np.asarray(found["dtScores"], dtype=np.float64))
-            classes_of.append(np.full(len(found["dtScores"]), index, dtype=np.int32))
-            pictures_of.append(np.full(len(found["dtScores"]), picture, dtype=np.int32))
+            scores.append(found)
+            classes_of.append(np.full(len(found), index, dtype=np.int32))
+            pictures_of.append(np.full(len(found), picture, dtype=np.int32))
             matched = np.stack([part["dtMatches"] != 0 for part in parts])  # (sizes, thresholds, detections)
             counts = np.stack([part["dtIgnore"] == 0 for part in parts])
             hits.append((matched & counts).transpose(2, 0, 1))
@@ -47,8 +41,8 @@ def picture_matches(done: COCOeval_faster) -> Matches:
     all_scores, all_classes = np.concatenate(scores), np.concatenate(classes_of)
     order = np.lexsort((np.arange(len(all_scores)), -all_scores, all_classes))
     return Matches(
-        pictures=np.array(params.imgIds, dtype=np.int64),
-        classes=tuple(done.cocoGt.cats[key]["name"] for key in params.catIds),
+        pictures=np.array(pictures, dtype=np.int64),
+        classes=tuple(done.cocoGt.cats[key]["name"] for key in classes),
         positives=positives,
         scores=all_scores[order],
         classes_of=all_classes[order],
@@ -56,3 +50,15 @@ def picture_matches(done: COCOeval_faster) -> Matches:
         hits=np.concatenate(hits)[order],
         misses=np.concatenate(misses)[order],
     )
+
+
+def _evaluated(done: COCOeval_faster, category: int, pictures: list[int]) -> list[list[Any]]:
+    """pycocotools' evaluation of one class, (sizes, pictures): of all at once it would take gigabytes on COCO."""
+    evaluation = COCOeval(done.cocoGt, done.cocoDt, done.params.iouType)
+    params = evaluation.params
+    params.catIds, params.imgIds = [category], pictures
+    params.iouThrs, params.maxDets = np.asarray(done.params.iouThrs), [done.params.maxDets[-1]]
+    with redirect_stdout(StringIO()):
+        evaluation.evaluate()
+    count = len(pictures)
+    return [evaluation.evalImgs[size * count : (size + 1) * count] for size in range(len(SIZES))]
