@@ -148,6 +148,10 @@ class TestSearchHistory:
         assert sorted(x for x, _ in points(ax, "failed or no value")) == [4, 5]
         assert points(ax, "default") == [(0, 55.0)]
 
+    def test_rings_the_default_recipe_wherever_it_was_tried(self, ax):
+        figures.search_history(ax, TRIALS, default_trial=2)
+        assert points(ax, "default") == [(2, 57.0)]
+
     def test_best_so_far_ignores_pruned_trials_and_never_falls(self, ax):
         figures.search_history(ax, TRIALS)
         (best,) = ax.lines

@@ -176,15 +176,21 @@ def training_curves(ax: Axes, curves: pd.DataFrame, ylabel: str, *, log2: bool =
 
 
 def search_history(
-    ax: Axes, trials: pd.DataFrame, baseline: float | None = None, ylabel: str = "AP on the search split (points)"
+    ax: Axes,
+    trials: pd.DataFrame,
+    baseline: float | None = None,
+    ylabel: str = "AP on the search split (points)",
+    *,
+    default_trial: int = 0,
 ) -> Axes:
     """Each trial's value in order, with the best so far; pruned and failed trials apart, the default recipe ringed.
 
     Args:
         trials: columns ``number``, ``value`` (AP in points; a pruned trial's last report; nan where there is none) and
-            ``state`` (``finished``, ``pruned``, ``failed``). Trial 0 is the default recipe.
+            ``state`` (``finished``, ``pruned``, ``failed``).
         baseline: AP of the baseline's arm on the same split, where it was measured.
         ylabel: metric with unit.
+        default_trial: number of the trial that is the default recipe.
     """
     trials = trials.sort_values("number")
     complete = trials[trials["state"] == "finished"]
@@ -219,7 +225,7 @@ def search_history(
             s=20,
             label="failed or no value",
         )
-    default = trials[(trials["number"] == 0) & trials["value"].notna()]
+    default = trials[(trials["number"] == default_trial) & trials["value"].notna()]
     if not default.empty:
         ring = _ARMS["default"]
         ax.scatter(default["number"], default["value"], s=110, facecolors="none", edgecolors=ring, label="default")
@@ -243,6 +249,7 @@ def sweep_figure(
     curves: pd.DataFrame,
     trials: pd.DataFrame,
     baseline_on_search: float | None = None,
+    default_trial: int = 0,
 ) -> Figure:
     """The one figure of a sweep: gaps against the margin, each seed, the AP while training, and the search.
 
@@ -252,7 +259,7 @@ def sweep_figure(
         arms: as for :func:`seed_points`.
         curves: AP in points, as for :func:`training_curves`.
         trials: as for :func:`search_history`.
-        baseline_on_search: AP of the baseline's arm on the search split.
+        baseline_on_search, default_trial: as for :func:`search_history`, whose ``baseline`` the first one is.
 
     Returns:
         A figure of 12 by 8 inches that belongs to no GUI; save it with ``figure.savefig``.
@@ -264,7 +271,7 @@ def sweep_figure(
     gap_intervals(gaps_ax, gaps)
     seed_points(seeds_ax, arms, ylabel="AP after training (points)")
     training_curves(curves_ax, curves, ylabel="AP while training (points)")
-    search_history(search_ax, trials, baseline_on_search)
+    search_history(search_ax, trials, baseline_on_search, default_trial=default_trial)
     figure.suptitle("\n".join(textwrap.wrap(title, 120)))
     return figure
 

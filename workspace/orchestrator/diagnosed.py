@@ -83,6 +83,7 @@ class Found:
         chosen: the trial whose recipe is confirmed.
         points: of all finished trials.
         reference: AP in points of the baseline on the search split, by seed of the search.
+        default: number of the default recipe's trial.
         is_reached: whether the search ended because a recipe reached that.
         set_aside: what the diagnosis proposes and was not tried.
         ranks: by epoch, how well AP there ranks the finished trials as their final AP does; where it does not, no trial
@@ -92,6 +93,7 @@ class Found:
     chosen: Trial
     points: Sequence[Point]
     reference: Sequence[float]
+    default: int
     is_reached: bool
     set_aside: Sequence[str]
     ranks: Mapping[int, Ranks]
@@ -149,6 +151,7 @@ def find(plan: Plan, study: Study, loop: Loop, before: Iterator[Job]) -> Found:
         chosen=study.trial(chosen.number),
         points=progress.points,
         reference=progress.reference,
+        default=len(plan.start.first),
         is_reached=rules(plan).is_reached(progress.points, progress.reference),
         set_aside=plan.start.set_aside,
         ranks=study.ranks(),

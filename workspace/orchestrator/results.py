@@ -1,6 +1,7 @@
 """The files that an experiment leaves: result, figure and tables, in the work folder and on MLflow's parent run."""
 
 import itertools
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ def write_results(
         arms={name: arm.ap for name, arm in report.arms.items()},
         curves=curves,
         trials=tables["trials.csv"],
+        **_searched(report),
     )
     return _publish(
         folder,
@@ -49,6 +51,16 @@ def write_results(
         tags={f"verdict.{name}": gap.verdict for name, gap in report.gaps.items()},
         sentences=[*report.sentences, *picture_lines(report.details), *divergence_lines(report.diverged)],
     )
+
+
+def _searched(report: Report) -> dict[str, Any]:
+    """What the figure shows of a diagnosed search beside its trials."""
+    if report.found is None:
+        return {}
+    return {
+        "baseline_on_search": statistics.fmean(report.found.reference),
+        "default_trial": report.found.default,
+    }
 
 
 def write_comparison(folder: Path, report: ComparisonReport, tracker: Tracker) -> Path:
