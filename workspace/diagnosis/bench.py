@@ -30,7 +30,7 @@ class Step:
     Attributes:
         loss: as it was before scaling.
         gradients: of the parameters, by name, FP32, divided by the loss scale, before clipping.
-        update: what was added to the parameters, zeros where the step was skipped, and to the statistics of BatchNorm.
+        update: what was added to the parameters, zeros where the step was skipped; and BatchNorm's statistics after it.
         skipped: whether the gradient scaler skipped it.
         metrics: of the optimizer wrapper: clamped elements and so on.
     """
@@ -108,9 +108,9 @@ class Bench:
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
     @property
-    def _trained(self) -> dict[str, torch.Tensor]:
-        buffers = {name: value for name, value in self.model.named_buffers() if value.is_floating_point()}
-        return {**self.parameters, **{name: value for name, value in buffers.items() if name in self.weights}}
+    def _statistics(self) -> dict[str, torch.Tensor]:
+        stored = ((name, value) for name, value in self.model.named_buffers() if name in self.weights)
+        return {name: value for name, value in stored if value.is_floating_point()}
 
     def keep(self) -> None:
         """What the weights are now, each step begins with."""
@@ -166,7 +166,8 @@ class Bench:
         changed: Tensors = {}
         if update:
             wrapper.step()
-            changed = {name: value.detach() - self.weights[name] for name, value in self._trained.items()}
+            changed = {name: p.detach() - self.weights[name] for name, p in self.parameters.items()}
+            changed |= {name: value.clone() for name, value in self._statistics.items()}
         found = Step(
             loss=float(loss.detach()),
             gradients=gradients,

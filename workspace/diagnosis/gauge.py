@@ -79,8 +79,8 @@ class Gauge:
             raise UserError("FP32 itself gives no gradient that can be reproduced: these weights cannot be diagnosed")
         self._statistics = [
             name
-            for name, change in self.references[0].update.items()
-            if name not in bench.parameters and bool(change.any()) and bool(change.isfinite().all())
+            for name, value in self.references[0].update.items()
+            if name not in bench.parameters and not torch.equal(value, bench.weights[name])
         ]
         self.unit = self._errors(bench.step(batches, reference), self.references[0])
         self._known: dict[Way, Errors] = {}

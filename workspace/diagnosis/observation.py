@@ -53,7 +53,7 @@ class Seen:
         self.too_large += int((~(flat.abs() < _LARGEST)).sum())
         if flat.numel() > ENTRIES:
             flat = flat[_places(flat.numel()).to(flat.device)]
-        self.values[number] = flat.float().cpu()
+        self.values[number] = flat.to("cpu", torch.float32, copy=True)  # what comes next may work in place
 
     def sample(self) -> torch.Tensor:
         return torch.cat([self.values[number] for number in sorted(self.values)]).double()

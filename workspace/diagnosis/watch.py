@@ -43,11 +43,20 @@ def along_a_run(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
-def watch(bench: Bench, steps: int, *, say: Callable[[str], None] = lambda _: None) -> list[Moment]:
+def watch(
+    bench: Bench,
+    steps: int,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    ended: Callable[[], object] = lambda: None,
+) -> list[Moment]:
     """Trains so many steps in the run's precision from the bench's weights, and diagnoses some of them on the way.
 
     A diagnosed step is computed beside the training, in FP32 and in the run's precision from the weights and the loss
     scale of that moment; the training itself is the same without.
+
+    Args:
+        ended: called with the model trained, before it has its weights back.
 
     Returns:
         `POINTS` moments, evenly spread, the first one before the first step.
@@ -66,6 +75,7 @@ def watch(bench: Bench, steps: int, *, say: Callable[[str], None] = lambda _: No
             loss_scale = None if scaler is None else float(scaler.get_scale())
             moments.append(_moment(bench, step, loss_scale, wrapper.step_metrics))
         bench.advance(step % bench.batches, wrapper)
+    ended()
     bench.weights = begun_with
     bench.restore()
     return moments

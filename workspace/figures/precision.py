@@ -43,11 +43,9 @@ def network_by_depth(ax: Axes, members: pd.DataFrame, causes: Sequence[str] = ()
             ax.axvspan(inside[0] - 0.5, inside[-1] + 0.5, color=ORANGE, alpha=0.25, linewidth=0, label=label)
     ax.axhline(_ULP, color=GREY, linewidth=0.8, linestyle="--", label="one rounding to FP16")
     ax.set_yscale("log")
-    parts = layers["name"].str.split(".").str[:2].str.join(".")
-    starts = parts.index[parts != parts.shift()]
-    least = max(1, len(layers) // 24)
-    shown = [start for place, start in enumerate(starts) if place == 0 or start - starts[place - 1] >= least]
-    ax.set_xticks(shown, [parts[start] for start in shown], rotation=90, fontsize="x-small")
+    parts = [".".join(name.split(".")[:2]) for name in layers["name"]]
+    starts = _spaced(parts, len(parts) // 30)
+    ax.set_xticks(starts, [parts[start] for start in starts], rotation=90, fontsize="x-small")
     ax.set_xlim(-0.5, len(layers) - 0.5)
     ax.set_xlabel("layer, from the picture to the loss")
     ax.set_ylabel("relative error against FP32")
@@ -89,14 +87,15 @@ def network_over_time(ax: Axes, moments: pd.DataFrame) -> Axes:
     if moments.empty:
         say_nothing_drawn(ax, "no training was gone along with")
         return ax
-    grid = moments.pivot_table(index=["order", "name"], columns="step", values="error", dropna=False).sort_index()
+    grid = moments.pivot(index="order", columns="step", values="error").sort_index()
+    names = moments.drop_duplicates("order").set_index("order")["name"]
     values = grid.to_numpy(float)
     values = np.where(np.isfinite(values), np.clip(values, 1e-6, _CEILING), np.nan)
     drawn = ax.imshow(values, aspect="auto", cmap="cividis", norm=LogNorm(1e-4, 1), interpolation="nearest")
     ax.set_xticks(range(grid.shape[1]), [str(step) for step in grid.columns])
-    parts = [str(name).split(".")[0] for _, name in grid.index]
-    starts = [place for place, part in enumerate(parts) if place == 0 or part != parts[place - 1]]
-    ax.set_yticks(starts, [parts[start] for start in starts])
+    parts = [".".join(str(names[order]).split(".")[:2]) for order in grid.index]
+    starts = _spaced(parts, len(parts) // 12)
+    ax.set_yticks(starts, [parts[start] for start in starts], fontsize="x-small")
     ax.set_xlabel("optimizer step")
     bar = ax.figure.colorbar(drawn, ax=ax)
     bar.set_label("relative error of the gradient")
@@ -128,6 +127,15 @@ def diagnosis_figure(
         network_over_time(right, moments)
     figure.suptitle("\n".join(textwrap.wrap(title, 120)))
     return figure
+
+
+def _spaced(parts: Sequence[str], least: int) -> list[int]:
+    """Where a new part of the network begins, leaving out those too close to the one before for a label."""
+    shown: list[int] = []
+    for place, part in enumerate(parts):
+        if (place == 0 or part != parts[place - 1]) and (not shown or place - shown[-1] >= least):
+            shown.append(place)
+    return shown
 
 
 def _is_inside(name: str, cause: str) -> bool:
