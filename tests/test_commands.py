@@ -15,6 +15,7 @@ from pycocotools.cocoeval import COCOeval
 
 from workspace.__main__ import commands
 from workspace.datasets import open_dataset
+from workspace.matches import MATCHES, Matches
 from workspace.training.task import Task
 
 HEAVY = ("torch", "mmdet", "mmengine", "mlflow", "optuna", "pandas", "matplotlib")
@@ -62,6 +63,7 @@ runpy.run_module("workspace", run_name="__main__")
         (("test", "nowhere.pth"), "File 'nowhere.pth' does not exist"),
         (("test", __file__, "--split", "train"), "'train' is not one of"),
         (("test", __file__, "--out", "nowhere/x.json"), "there is no folder nowhere"),
+        (("test", __file__, "--matches", "nowhere/x.npz"), "--matches nowhere/x.npz: there is no folder nowhere"),
     ],
 )
 def test_wrong_calls_are_one_line(arguments: tuple[str, ...], said: str) -> None:
@@ -157,8 +159,10 @@ def test_detections_are_coco_results(
 ) -> None:
     task = crowded_run(name)
     out = tmp_path / "found.json"
-    done = tested(task.folder / "model.pth", "--out", out)
+    done = tested(task.folder / "model.pth", "--out", out, "--matches", tmp_path / MATCHES)
     assert done.exit_code == 0, done.output
+    again = Matches.load(tmp_path / MATCHES)
+    assert again.mean_average_precision() == Matches.load(task.folder / MATCHES).mean_average_precision()
     truth = COCO(str(crowded / "annotations" / "val.json"))
     evaluation = COCOeval(truth, truth.loadRes(str(out)), "segm" if name == "solov2" else "bbox")
     evaluation.evaluate()

@@ -1,5 +1,6 @@
 """The matches of an evaluation, picture by picture, by pycocotools: faster-coco-eval keeps them to itself."""
 
+import warnings
 from contextlib import redirect_stdout
 from io import StringIO
 from typing import Any
@@ -58,7 +59,8 @@ def _evaluated(done: COCOeval_faster, category: int, pictures: list[int]) -> lis
     params = evaluation.params
     params.catIds, params.imgIds = [category], pictures
     params.iouThrs, params.maxDets = np.asarray(done.params.iouThrs), [done.params.maxDets[-1]]
-    with redirect_stdout(StringIO()):
+    with redirect_stdout(StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # NumPy's, of how pycocotools makes its arrays
         evaluation.evaluate()
     count = len(pictures)
     return [evaluation.evalImgs[size * count : (size + 1) * count] for size in range(len(SIZES))]
