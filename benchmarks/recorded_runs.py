@@ -74,7 +74,7 @@ class Cause:
 
 
 def read_causes(file: Path) -> list[Cause]:
-    """The causes of a table that have an FP32 arm, a default recipe and a diagnosis; in the table's order."""
+    """The causes of a table that have an FP32 arm, a default recipe, a diagnosis and a pool; in the table's order."""
     table = pd.read_csv(file, keep_default_na=False)
     found = []
     for name, part in table.groupby("cause", sort=False):
@@ -82,9 +82,10 @@ def read_causes(file: Path) -> list[Cause]:
         step = float((rows.device_seconds / rows.steps).median())
         recipes = {str(recipe): _recipe(str(recipe), runs, step) for recipe, runs in rows.groupby("recipe", sort=False)}
         searched = {recipe: known for recipe, known in recipes.items() if known.search}
-        if diagnosis.empty or not {REFERENCE, DEFAULT} <= searched.keys() or not recipes[REFERENCE].judged:
-            continue
         proposals = sorted(recipe for recipe in searched if recipe.startswith(PROPOSAL))
+        drawn = searched.keys() - {REFERENCE, DEFAULT, *proposals}
+        if diagnosis.empty or not {REFERENCE, DEFAULT} <= searched.keys() or not recipes[REFERENCE].judged or not drawn:
+            continue
         found.append(
             Cause(
                 name=str(name),

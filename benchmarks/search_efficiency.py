@@ -13,7 +13,7 @@ average when one starts again until it closes.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,16 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 from recorded_runs import Cause, read_causes
 from scipy.stats import kendalltau
-from search_methods import Closed, Replay, diagnosed, plain_optuna, random_search, without_diagnosis
+from search_methods import (
+    VARIANTS,
+    Closed,
+    Method,
+    Replay,
+    diagnosed,
+    plain_optuna,
+    random_search,
+    without_diagnosis,
+)
 
 from workspace.search.strategy import Rules
 
@@ -37,6 +46,12 @@ COMPRESSED, BEGUN = "a compressed schedule", "the full run's own first part"
 _FIRST_PART = 0.4  # of the epochs: from there on a trial may be pruned
 Floats = NDArray[np.float64]
 DIAGNOSED, RANDOM, OPTUNA, UNDIAGNOSED = "diagnosed", "random", "plain Optuna", "ours, undiagnosed"
+METHODS: dict[str, Method] = {
+    DIAGNOSED: diagnosed,
+    UNDIAGNOSED: without_diagnosis,
+    OPTUNA: plain_optuna,
+    RANDOM: random_search,
+}
 COLOURS = {DIAGNOSED: "#0072B2", RANDOM: "#D55E00", OPTUNA: "#E69F00", UNDIAGNOSED: "#009E73"}  # Okabe and Ito's
 STYLES = {DIAGNOSED: "-", RANDOM: "--", OPTUNA: "-.", UNDIAGNOSED: ":"}
 
@@ -62,7 +77,7 @@ class Outcome:
     unknown: int
 
 
-def repeat(cause: Cause, name: str, method: Callable[[Replay, int], None], rules: Rules, count: int) -> list[Outcome]:
+def repeat(cause: Cause, name: str, method: Method, rules: Rules, count: int) -> list[Outcome]:
     """So many repetitions, each with a seed of its own."""
     found = []
     for repetition in range(count):
@@ -219,14 +234,14 @@ def report(outcomes: pd.DataFrame, causes: Sequence[Cause], rules: Rules, comman
             cells += [""] * 3
         lines.append(_row(cells))
     lines += ["", "## Each cause", "", "Device-seconds for a closed gap, and repetitions that closed.", ""]
-    lines += [_row(["cause", "pool", "diagnosed closes it by", *methods, "random / diagnosed"])]
-    lines += ["|---|---:|---|" + "---:|" * (len(methods) + 1)]
+    lines += [_row(["cause", "pool", "diagnosed closes it by", *METHODS, "random / diagnosed"])]
+    lines += ["|---|---:|---|" + "---:|" * (len(METHODS) + 1)]
     names = sorted(cause.name for cause in causes)  # as the arrays are
     for cause in causes:
         index = names.index(cause.name)
         rows = outcomes[(outcomes.cause == cause.name) & (outcomes.method == DIAGNOSED) & outcomes.closed]
         cells = [cause.name, str(len(cause.pool)), ", ".join(dict.fromkeys(rows.by)) or "-"]
-        for seconds, closed in arms.values():
+        for seconds, closed in (arms[method] for method in METHODS):
             count = int(closed[index].sum())
             spent = f"{_bound(count == 0)}{expected_seconds(seconds, closed)[index]:,.0f}"
             cells.append(f"{spent} ({count} of {closed.shape[1]})")
@@ -288,17 +303,18 @@ def main() -> None:
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     causes = read_causes(options.runs)
+    if not causes:
+        raise SystemExit(f"{options.runs}: no cause has an FP32 arm, a default recipe, a diagnosis and a pool yet")
     rules = Rules(margin=options.margin)
-    methods = {DIAGNOSED: diagnosed, UNDIAGNOSED: without_diagnosis, OPTUNA: plain_optuna, RANDOM: random_search}
     outcomes = pd.DataFrame(
         outcome
         for cause in causes
-        for name, method in methods.items()
+        for name, method in {**METHODS, **VARIANTS}.items()
         for outcome in repeat(cause, name, method, rules, options.repetitions)
     )
     outcomes.to_csv(options.out / "search_efficiency.csv", index=False, float_format="%.1f")
     figure = Figure(figsize=(8, 5), layout="constrained")
-    closing_curves(figure.subplots(), outcomes, np.random.default_rng(0))
+    closing_curves(figure.subplots(), outcomes[outcomes.method.isin(METHODS)], np.random.default_rng(0))
     figure.savefig(options.out / "search_efficiency.png", dpi=120)
     said = report(outcomes, causes, rules, "python benchmarks/search_efficiency.py")
     (options.out / "search_efficiency.md").write_text(said)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import optuna
-from optuna.pruners import BasePruner, MedianPruner
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.pruners import BasePruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 from recorded_runs import Cause, Recipe, distance, labels, mean_seconds, space_of
 
@@ -97,6 +97,10 @@ class Replay:
         return rules.is_reached([Point(0, recipe.in_half, (ap,))], reference)
 
 
+Method = Callable[[Replay, int], None]
+"""Plays a repetition, given its seed; raises `Closed` when it is done."""
+
+
 def random_search(replay: Replay, seed: int) -> None:
     """Recipes in random order, full-length; each that looks closed is judged at once."""
     reference = _reference(replay)
@@ -111,11 +115,33 @@ def plain_optuna(replay: Replay, seed: int) -> None:
     _sampled(replay, _Sampled(replay.cause, TPESampler(seed=seed), MedianPruner()))
 
 
-def without_diagnosis(replay: Replay, seed: int) -> None:
-    """The sampler and the pruner of `workspace.search`, with the default recipe first and nothing else known."""
-    cause = replay.cause
-    sampled = _Sampled(cause, RestartableSampler(seed), percentile_pruner(_first_pruned(cause)))
-    _sampled(replay, sampled, first=[cause.default])
+def undiagnosed(sampler: Callable[[int], BaseSampler], pruner: Callable[[int], BasePruner]) -> Method:
+    """A search with the default recipe first and nothing else known.
+
+    Args:
+        sampler: of a seed.
+        pruner: that stops no trial before an epoch.
+    """
+
+    def method(replay: Replay, seed: int) -> None:
+        cause = replay.cause
+        sampled = _Sampled(cause, sampler(seed), pruner(_first_pruned(cause)))
+        _sampled(replay, sampled, first=[cause.default])
+
+    return method
+
+
+without_diagnosis = undiagnosed(RestartableSampler, percentile_pruner)
+"""As a search of `workspace.search` is without a diagnosis."""
+
+VARIANTS = {
+    "ours, undiagnosed, ranks asked first": undiagnosed(
+        RestartableSampler, lambda first: RankedPruner(percentile_pruner(first))
+    ),
+    "ours, undiagnosed, no pruner": undiagnosed(RestartableSampler, lambda _: NopPruner()),
+    "random, percentile pruner": undiagnosed(RandomSampler, percentile_pruner),
+}
+"""Other samplers and pruners."""
 
 
 def diagnosed(replay: Replay, seed: int) -> None:

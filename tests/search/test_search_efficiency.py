@@ -18,8 +18,18 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 from recorded_runs import Cause, read_causes
-from search_efficiency import DIAGNOSED, RANDOM, by_cause, closing_curves, expected_seconds, ratios, repeat, report
-from search_methods import Closed, Replay, diagnosed, plain_optuna, random_search, without_diagnosis
+from search_efficiency import (
+    DIAGNOSED,
+    METHODS,
+    RANDOM,
+    by_cause,
+    closing_curves,
+    expected_seconds,
+    ratios,
+    repeat,
+    report,
+)
+from search_methods import VARIANTS, Closed, Replay, diagnosed, random_search
 
 from workspace.search.strategy import Rules
 
@@ -27,12 +37,6 @@ RULES = Rules(margin=3.0)
 IN_HALF = {"none": 1.0, "backbone": 0.3, "neck": 0.95, "head": 0.8}
 SECONDS, DIAGNOSIS, JUDGED = 10.0, 4.0, 4
 FP32 = 60.0
-METHODS: dict[str, Callable[[Replay, int], None]] = {
-    DIAGNOSED: diagnosed,
-    "ours, undiagnosed": without_diagnosis,
-    "plain Optuna": plain_optuna,
-    RANDOM: random_search,
-}
 
 
 @pytest.fixture(autouse=True)
@@ -151,7 +155,7 @@ def test_the_report_compares_what_was_spent(tmp_path: Path) -> None:
     outcomes = pd.DataFrame(
         outcome
         for cause in causes
-        for name, method in METHODS.items()
+        for name, method in {**METHODS, **VARIANTS}.items()
         for outcome in repeat(cause, name, method, RULES, 4)
     )
     seconds, closed = by_cause(outcomes, RANDOM)
@@ -169,5 +173,5 @@ def test_the_report_compares_what_was_spent(tmp_path: Path) -> None:
     said = report(outcomes, causes, RULES, "a command")
     assert "| never closed by chance | 4 | proposal-1 |" in said
     assert "| > 50 (0 of 4) | > " in said
-    ax = closing_curves(Figure().subplots(), outcomes, np.random.default_rng(0))
+    ax = closing_curves(Figure().subplots(), outcomes[outcomes.method.isin(METHODS)], np.random.default_rng(0))
     assert len(ax.lines) == len(METHODS)
