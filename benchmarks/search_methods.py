@@ -5,6 +5,7 @@ point is moved to the nearest recipe of the pool that was not run yet, as in tab
 search (HPO-B: S. Pineda Arango et al., NeurIPS Datasets and Benchmarks 2021).
 """
 
+import dataclasses
 import random
 import statistics
 from collections.abc import Callable, Sequence
@@ -134,15 +135,6 @@ def undiagnosed(sampler: Callable[[int], BaseSampler], pruner: Callable[[int], B
 without_diagnosis = undiagnosed(RestartableSampler, percentile_pruner)
 """As a search of `workspace.search` is without a diagnosis."""
 
-VARIANTS = {
-    "ours, undiagnosed, ranks asked first": undiagnosed(
-        RestartableSampler, lambda first: RankedPruner(percentile_pruner(first))
-    ),
-    "ours, undiagnosed, no pruner": undiagnosed(RestartableSampler, lambda _: NopPruner()),
-    "random, percentile pruner": undiagnosed(RandomSampler, percentile_pruner),
-}
-"""Other samplers and pruners."""
-
 
 def diagnosed(replay: Replay, seed: int) -> None:
     """The search that a diagnosis starts, by the orchestrator's own rules; it pays for the diagnosis first."""
@@ -177,6 +169,22 @@ def diagnosed(replay: Replay, seed: int) -> None:
             if chosen is None or not replay.looks_closed(recipes[chosen.number], chosen.mean, reference):
                 return
             replay.judge(recipes[chosen.number])
+
+
+def _ended_by_one_seed(replay: Replay, seed: int) -> None:
+    replay.rules = dataclasses.replace(replay.rules, seeds=1)
+    diagnosed(replay, seed)
+
+
+VARIANTS = {
+    "diagnosed, ended by one seed": _ended_by_one_seed,
+    "ours, undiagnosed, ranks asked first": undiagnosed(
+        RestartableSampler, lambda first: RankedPruner(percentile_pruner(first))
+    ),
+    "ours, undiagnosed, no pruner": undiagnosed(RestartableSampler, lambda _: NopPruner()),
+    "random, percentile pruner": undiagnosed(RandomSampler, percentile_pruner),
+}
+"""What else could have been chosen: fewer seeds, other samplers, other pruners."""
 
 
 def _sampled(replay: Replay, sampled: "_Sampled", first: Sequence[Recipe] = ()) -> None:
