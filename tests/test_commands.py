@@ -39,7 +39,7 @@ def refused(*arguments: object) -> str:
 
 @pytest.mark.parametrize(
     "command",
-    [(), ("data",), ("data", "describe"), ("doctor",), ("export",), ("serve",), ("sync",), ("test",)],
+    [(), ("data",), ("data", "describe"), ("diagnose",), ("doctor",), ("export",), ("serve",), ("sync",), ("test",)],
     ids=" ".join,
 )
 def test_help_loads_nothing_heavy(command: tuple[str, ...]) -> None:

@@ -54,7 +54,7 @@ _ROWS = 20  # members in the table
 )
 @click.option("--batch-size", type=click.IntRange(min=1), help="Pictures a step. [default: the recipe's; full: 1]")
 @click.option(
-    "--warm-up", type=click.IntRange(min=0), help="Steps in FP32 before. [default: 120; with a checkpoint 16; full: 2]"
+    "--warm-up", type=click.IntRange(min=0), help="Steps in FP32 before. [default: 120; with a checkpoint 16; full: 0]"
 )
 @click.option("--steps", type=click.IntRange(min=2), help="Also go along with a training of so many steps.")
 @click.option("--threads", type=click.IntRange(min=1), help="Of the CPU. [default: 1; full: 2]")
@@ -136,7 +136,7 @@ def diagnose(
                 None if checkpoint is None else read_checkpoint(checkpoint),
                 warm_up=_warm_up(scale, checkpoint) if warm_up is None else warm_up,
                 batches=1 if scale == "full" else 2,
-                passes=20 if scale == "full" else 60,
+                passes=12 if scale == "full" else 60,
                 steps=steps or 0,
                 say=status.update,
             )
@@ -149,8 +149,8 @@ def diagnose(
 
 
 def _warm_up(scale: str, checkpoint: Path | None) -> int:
-    if scale == "full":
-        return 2
+    if scale == "full":  # its recipes are SGD's, whose first step is as good as any
+        return 0
     return 120 if checkpoint is None else 16
 
 

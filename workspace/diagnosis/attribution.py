@@ -64,7 +64,10 @@ class Attribution:
 
     def search(self) -> list[Mended]:
         """The causes, the greatest first."""
-        self._take_apart(self._parts(""), 1.0)
+        parts = self._parts("")
+        while len(parts) == 1:  # the one call that a model's forward makes is as much of a cause as the model
+            parts = self._parts(parts[0])
+        self._take_apart(parts, 1.0)
         return sorted((self.found[name] for name in dict.fromkeys(self._causes)), key=lambda m: -m.weight)
 
     def share(self, members: tuple[str, ...]) -> float:

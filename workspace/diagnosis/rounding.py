@@ -20,7 +20,7 @@ LATE = 0.01
 """Of the learning rate: late in a schedule, after the second of two steps, or near the end of a cosine."""
 
 _STEPS = 8
-_ON_GRID = 0.99  # of the entries; one in 8192 FP32 numbers is an FP16 number by chance
+_ON_GRID = 0.5  # of the entries: biases may be left out, and one FP32 number in 8192 is on it by chance
 _STANDARD = ("SGD", "Adam", "AdamW")
 
 
@@ -29,7 +29,7 @@ class Rounding:
     """What an optimizer rounds.
 
     Attributes:
-        weights, state: whether all of them are numbers of a 16-bit type after some steps.
+        weights, state: whether most of them are numbers of a 16-bit type after some steps.
         standard: the class of ``torch.optim`` that makes the same updates without rounding; ``None`` where nothing is
             rounded.
     """
