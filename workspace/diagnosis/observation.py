@@ -27,7 +27,7 @@ class Deviation:
     """How far tensors in one precision are from the same in FP32.
 
     Attributes:
-        error: L2 norm of the difference, relative to FP32's; inf where an entry is not finite.
+        error: L2 norm of the difference, relative to FP32's; inf where an entry is not finite, nan where FP32's is 0.
         cosine: of the angle between them; nan where either is zero or not finite.
         overflow: share of entries that are inf, nan or at FP16's largest number, and in FP32 are not.
         underflow: share of entries that are zero and in FP32 are not.
@@ -128,12 +128,12 @@ def deviation(found: Seen | None, reference: Seen | None, scale: float = 1.0) ->
 
 
 def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """``||found - expected|| / ||expected||``; inf where ``found`` is not finite, 0 where both are zero."""
+    """``||found - expected|| / ||expected||``; inf where ``found`` is not finite, nan where ``expected`` alone is 0."""
     difference, norm = float((found - expected).norm()), float(expected.norm())
     if not math.isfinite(difference):
         return math.inf
     if norm == 0:
-        return 0.0 if difference == 0 else math.inf
+        return 0.0 if difference == 0 else math.nan
     return difference / norm
 
 

@@ -69,7 +69,7 @@ def shares_of_error(ax: Axes, causes: pd.DataFrame, most: int = 8) -> Axes:
     ax.barh(rows - 0.18, shown["share"].clip(0, 1), height=0.34, color=BLUE, label="goes away, mended alone")
     ax.barh(rows + 0.18, shown["alone"].clip(0, 1), height=0.34, color=ORANGE, label="is there, in half alone")
     ax.set_yticks(rows, [textwrap.shorten(name, _NAME_WIDTH, placeholder="...") for name in shown["cause"]])
-    ax.set_ylim(len(shown) - 0.4, -0.6)
+    ax.set_ylim(max(len(shown), 3) - 0.4, -0.6)  # bars of one cause are as thick as those of three
     ax.set_xlim(0, 1.02)
     ax.set_xlabel("share of the update's error")
     legend_above(ax)
