@@ -20,7 +20,7 @@ MICRO = "fcos_micro.py"
 
 Kind = Literal["module", "loss_scale", "overflow", "optimizer"]
 
-_ADAMW = from_scratch(lr=8e-3, weight_decay=0.05, steps=225)
+_ADAMW = from_scratch(lr=8e-3, weight_decay=0.05, steps=150)
 _FP16 = Precision(name="fp16", loss_scale=LossScale())
 _SATURATING = dataclasses.replace(_FP16, overflow="saturate")
 

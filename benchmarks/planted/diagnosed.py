@@ -1,4 +1,7 @@
-"""What the diagnosis says of each planted cause, asked as a user would: of the run that loses, with the defaults."""
+"""What the diagnosis says of each planted cause, asked as a user would: of the run that loses, with the defaults.
+
+Where it finds nothing so, it is asked again of the weights that the losing run ended with.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,6 +13,7 @@ from benchmarks.planted.causes import CAUSES, Cause, register_causes
 from benchmarks.planted.runs import Job, conditions, spec_of, task_of
 from workspace.execution import LocalExecutor
 from workspace.search.proposals import Diagnosis, read_diagnosis
+from workspace.spec import run_folder
 from workspace.training.task import preload
 
 PROPOSALS = 3
@@ -31,33 +35,41 @@ class Asked:
     seconds: float
 
 
-def file_of(cause: Cause, work_dir: Path) -> Path:
-    """Where the cause's diagnosis is kept."""
-    return work_dir / "diagnoses" / f"{cause.name}.json"
+def file_of(cause: Cause, work_dir: Path, *, of_run: bool = False) -> Path:
+    """Where the cause's diagnosis is kept; that of the losing run's weights for ``of_run``."""
+    return work_dir / "diagnoses" / f"{cause.name}{'.run' if of_run else ''}.json"
 
 
 def diagnose_all(causes: Sequence[Cause], work_dir: Path, *, workers: int) -> None:
-    """Diagnoses those that have not been, each in a process of its own."""
-    due = [cause for cause in causes if not file_of(cause, work_dir).exists()]
-    print(f"{len(causes)} causes, {len(due)} of them to be diagnosed", flush=True)
+    """Diagnoses those that have not been, each in a process of its own; then those again that nothing was found of."""
+    _play([(cause, False) for cause in causes], work_dir, workers=workers)
+    nothing = [cause for cause in causes if (content := diagnosis_of(cause, work_dir)) and not content["causes"]]
+    _play([(cause, True) for cause in nothing], work_dir, workers=workers)
+
+
+def _play(questions: Sequence[tuple[Cause, bool]], work_dir: Path, *, workers: int) -> None:
+    due = [(cause, of_run) for cause, of_run in questions if not file_of(cause, work_dir, of_run=of_run).exists()]
+    print(f"{len(questions)} causes, {len(due)} of them to be diagnosed", flush=True)
     with LocalExecutor(workers=workers, threads=1, preload=preload("cpu")) as executor:
         running = 0
         while due or running:
             while due and executor.slots_free:
-                cause = due.pop(0)
-                log = file_of(cause, work_dir).with_suffix(".txt")
-                executor.start(cause.name, diagnose_one, (cause.name, work_dir), log)
+                cause, of_run = due.pop(0)
+                log = file_of(cause, work_dir, of_run=of_run).with_suffix(".txt")
+                executor.start(cause.name, diagnose_one, (cause.name, work_dir, of_run), log)
                 running += 1
             for ended in executor.wait():
                 running -= 1
                 print(f"{ended.job_id}: {'diagnosed' if ended.exitcode == 0 else 'failed'}", flush=True)
 
 
-def diagnose_one(name: str, work_dir: Path) -> None:
-    """In a worker: of the cause's default run, from fresh weights."""
+def diagnose_one(name: str, work_dir: Path, of_run: bool) -> None:
+    """In a worker: of the cause's default run, from fresh weights or from those that it ended with."""
     import torch
 
     from workspace.diagnosis import diagnose
+    from workspace.training.checkpoints import read_checkpoint
+    from workspace.training.runner import MODEL
 
     torch.set_num_threads(1)
     register_causes()
@@ -65,18 +77,22 @@ def diagnose_one(name: str, work_dir: Path) -> None:
     given = conditions(work_dir)
     spec = spec_of(Job(cause, "default", {}, 1.0, 0, "eval"), given)
     task = task_of(spec, given, work_dir / "diagnoses" / name)
-    diagnose(task, say=print).write(file_of(cause, work_dir))
+    weights = read_checkpoint(run_folder(work_dir, spec) / MODEL) if of_run else None
+    diagnose(task, weights, say=print).write(file_of(cause, work_dir, of_run=of_run))
 
 
 def proposals(cause: Cause, work_dir: Path) -> Diagnosis | None:
-    """What the diagnosis proposes, as a search reads it; ``None`` where there is none yet."""
-    file = file_of(cause, work_dir)
-    return read_diagnosis(file) if file.exists() else None
+    """What the diagnosis proposes, as a search reads it, the last one asked for; ``None`` where there is none yet."""
+    for of_run in (True, False):
+        file = file_of(cause, work_dir, of_run=of_run)
+        if file.exists():
+            return read_diagnosis(file)
+    return None
 
 
-def diagnosis_of(cause: Cause, work_dir: Path) -> dict[str, Any] | None:
-    """The diagnosis file's content; ``None`` where there is none yet."""
-    file = file_of(cause, work_dir)
+def diagnosis_of(cause: Cause, work_dir: Path, *, of_run: bool = False) -> dict[str, Any] | None:
+    """The diagnosis file's content; ``None`` where there is none."""
+    file = file_of(cause, work_dir, of_run=of_run)
     return json.loads(file.read_text()) if file.exists() else None
 
 

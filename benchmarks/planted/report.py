@@ -41,12 +41,16 @@ class Found:
 
     Attributes:
         ap: by arm (``fp32``, ``default``, ``mended``, ``proposal1``, ...) and seed.
-        seconds: of the first proposal's runs until it was seen to close, over all seeds, and of the diagnosis.
+        asked: the diagnosis from fresh weights.
+        again: that of the losing run's weights, where the first one found nothing.
+        first: what is proposed first.
+        seconds: of the diagnosis and of all runs of that proposal.
     """
 
     cause: Cause
     ap: Mapping[str, Mapping[int, float]]
     asked: Asked | None
+    again: Asked | None
     first: str
     seconds: float
 
@@ -84,11 +88,12 @@ def _found(cause: Cause, given: Conditions, work_dir: Path, seeds: int) -> Found
             ap.setdefault(job.recipe, {})[job.seed] = record.ap
         if job.recipe == "proposal1":
             seconds += record.seconds
-    content = diagnosis_of(cause, work_dir)
-    said = asked(cause, content) if content is not None else None
+    contents = [diagnosis_of(cause, work_dir, of_run=of_run) for of_run in (False, True)]
+    said, again = (asked(cause, content) if content is not None else None for content in contents)
+    seconds += sum(answer.seconds for answer in (said, again) if answer is not None)
     diagnosis = proposals(cause, work_dir)
     changes = diagnosis.proposals[0].changes if diagnosis and diagnosis.proposals else {}
-    return Found(cause, ap, said, _changes(changes), seconds + (said.seconds if said else 0.0))
+    return Found(cause, ap, said, again, _changes(changes), seconds)
 
 
 def _record(job: Job, given: Conditions, work_dir: Path) -> RunRecord | None:
@@ -111,6 +116,7 @@ def _row(found: Found) -> dict[str, str]:
     for place, word in enumerate(("first", "second", "third")):
         row[f"diagnosis_{word}"] = " ".join(named[place]) if place < len(named) else ""
     row["place_of_the_cause"] = str(said.place or "") if said else ""
+    row["asked_of_the_run"] = _named(found.again)
     row["closed_by"] = found.first
     row["diagnosis_seconds"] = f"{said.seconds:.0f}" if said else ""
     row["seconds_until_closed"] = f"{found.seconds:.0f}"
@@ -157,8 +163,10 @@ def _page(found: Sequence[Found], seeds: int) -> Iterable[str]:
 
 def _line(found: Found) -> str:
     said = found.asked
-    first_three = ", ".join(f"{kind} {where}" for kind, where in said.named[:3]) if said else "not asked"
+    first_three = _named(said) if said else "not asked"
     place = "" if said is None else str(said.place or "no")
+    if found.again is not None:
+        first_three += f"; of the run's own weights: {_named(found.again)}"
     cells = [
         found.cause.name,
         _mean(found.ap.get("fp32", {})),
@@ -166,7 +174,7 @@ def _line(found: Found) -> str:
         _interval(found.gap("default")),
         _mean(found.ap.get("mended", {})),
         _interval(found.gap("mended")),
-        first_three or "none",
+        first_three,
         place,
         found.first,
         _mean(found.ap.get("proposal1", {})),
@@ -174,6 +182,13 @@ def _line(found: Found) -> str:
         f"{found.seconds:.0f}" if said else "",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _named(said: Asked | None) -> str:
+    """The first three causes, in words."""
+    if said is None:
+        return ""
+    return ", ".join(f"{kind} {where}" for kind, where in said.named[:3]) or "nothing"
 
 
 def _mean(ap: Mapping[int, float]) -> str:

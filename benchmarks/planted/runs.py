@@ -17,7 +17,7 @@ from workspace.precision import FP32, Precision
 from workspace.spec import Recipe, RunSpec, run_folder
 from workspace.training.task import Task, preload, train
 
-EVALUATIONS = 5
+EVALUATIONS = 6
 _ATTEMPTS = 3
 _RECIPE_FIELDS = frozenset(f.name for f in dataclasses.fields(Recipe))
 _PRECISION_FIELDS = frozenset(f.name for f in dataclasses.fields(Precision))

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 class TemperedFocalLoss(nn.Module):
     """Focal loss of logits with a temperature, by its formula."""
 
-    temperature = 6.0
+    temperature = 8.0
 
     def forward(self, pred: torch.Tensor, target: torch.Tensor, avg_factor: float | torch.Tensor = 1.0) -> torch.Tensor:
         """Sum over logits (N, C) and labels (N,), where label C means background, divided by ``avg_factor``."""
