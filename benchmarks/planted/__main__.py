@@ -46,9 +46,9 @@ def main() -> None:
         play(gap_jobs(causes, seeds), given, work_dir, workers=chosen.workers)
     elif chosen.what == "diagnose":
         diagnose_all(causes, work_dir, workers=chosen.workers)
-        play(pool_jobs(causes, range(2)), given, work_dir, workers=chosen.workers)
-        proposed = proposal_jobs(causes, work_dir, seeds)
+        proposed = [*pool_jobs(causes, range(2)), *proposal_jobs(causes, work_dir, seeds)]
         play(proposed, given, work_dir, workers=chosen.workers)
+        play(promising(proposed, given, work_dir, seeds), given, work_dir, workers=chosen.workers)
     elif chosen.what == "pool":
         for start in places[::ROUND]:
             play(pool_jobs(causes, places[start : start + ROUND]), given, work_dir, workers=chosen.workers)
