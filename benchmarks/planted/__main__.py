@@ -57,7 +57,7 @@ def main() -> None:
     else:
         searched = [*pool_jobs(causes, places), *proposal_jobs(causes, work_dir, seeds)]
         runs = [*gap_jobs(causes, seeds), *searched, *promising(searched, given, work_dir, seeds)]
-        count = write_table(dict.fromkeys(runs), causes, given, work_dir, chosen.output / "planted_runs.csv")
+        count = write_table(runs, causes, given, work_dir, chosen.output / "planted_runs.csv")
         write_report(causes, given, work_dir, seeds, chosen.output)
         print(f"{count} runs of {len(causes)} causes in {chosen.output}")
 

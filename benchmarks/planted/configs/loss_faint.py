@@ -3,8 +3,8 @@ _base_ = "./fcos_micro.py"
 
 model = dict(
     bbox_head=dict(
-        loss_cls=dict(loss_weight=3e-4),
-        loss_bbox=dict(loss_weight=3e-4),
-        loss_centerness=dict(loss_weight=3e-4),
+        loss_cls=dict(loss_weight=1e-4),
+        loss_bbox=dict(loss_weight=1e-4),
+        loss_centerness=dict(loss_weight=1e-4),
     ),
 )
