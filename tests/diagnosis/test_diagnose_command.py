@@ -15,7 +15,9 @@ from workspace.tracking.store import connect
 
 
 def call(work_dir: Path, *options: str) -> Result:
-    return CliRunner().invoke(diagnose, [*options, "--work-dir", str(work_dir)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the libraries that MLflow is made of
+        return CliRunner().invoke(diagnose, [*options, "--work-dir", str(work_dir)])
 
 
 @pytest.mark.parametrize(
