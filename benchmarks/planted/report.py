@@ -128,6 +128,7 @@ def _page(found: Sequence[Found], seeds: int) -> Iterable[str]:
     gaps = [(entry, entry.gap("proposal1")) for entry in found]
     closed = sum(gap is not None and gap.verdict == "closed" for _, gap in gaps)
     tried = sum(gap is not None for _, gap in gaps)
+    again = [entry.again for entry in found if entry.again is not None]
     yield "# Gaps whose cause is known"
     yield ""
     yield (
@@ -139,8 +140,10 @@ def _page(found: Sequence[Found], seeds: int) -> Iterable[str]:
     yield (
         f"The diagnosis, with its defaults and from fresh weights, names the planted cause first in "
         f"{sum(said.place == 1 for said in told)} of {len(told)}, among its first three in "
-        f"{sum(said.place is not None and said.place <= 3 for said in told)}. What it proposes first closes "
-        f"{closed} of {tried}."
+        f"{sum(said.place is not None and said.place <= 3 for said in told)}. Where it found nothing so "
+        f"({len(again)}), it was asked again of the weights that the losing run ended with, and named the cause first in "
+        f"{sum(said.place == 1 for said in again)}. What it proposes first closes {closed} of {len(told)}"
+        + (f"; for {len(told) - tried} it proposes nothing." if tried < len(told) else ".")
     )
     yield ""
     yield f"| {' | '.join(_HEADINGS)} |"
@@ -153,6 +156,13 @@ def _page(found: Sequence[Found], seeds: int) -> Iterable[str]:
         "place of the planted cause among the diagnosis' causes. *closed by*: the diagnosis' first proposal. "
         "*seconds*: of the diagnosis and of all runs of that proposal: in full and in a third of the schedule on the "
         "search split, and over the evaluation seeds."
+    )
+    yield ""
+    yield (
+        "To be read with care: the detector is a micro model that learns easy pictures in 150 steps, and many of these "
+        "causes lose everything, because every step overflows and is skipped. Nothing here tells how often such causes "
+        "are met. Whoever planted them had not seen how the diagnosis works; that it is asked a second time where it "
+        "finds nothing was decided after a first trial."
     )
     yield ""
     yield "## What was planted"

@@ -17,6 +17,7 @@ from torch import nn
 
 from benchmarks.planted import pictures
 from benchmarks.planted.causes import CAUSES, Cause, register_causes
+from benchmarks.planted.diagnosed import asked, names
 from benchmarks.planted.modules.heads import SceneCoder, Softplus
 from benchmarks.planted.modules.losses import FixedPointIoULoss, TemperedFocalLoss
 from benchmarks.planted.modules.necks import Amplified, Contrast
@@ -24,6 +25,7 @@ from benchmarks.planted.modules.optimizers import HalfStateAdamW, HalfWeightsAda
 from benchmarks.planted.modules.stems import RootMeanSquareNorm, TwoMomentsBatchNorm
 from benchmarks.planted.plan import gap_jobs, pool_jobs
 from benchmarks.planted.pool import as_json, draw_recipes
+from benchmarks.planted.report import write_report
 from benchmarks.planted.runs import Job, conditions, play, spec_of
 from benchmarks.planted.table import COLUMNS, write_table
 from workspace.orchestrator.conditions import Conditions
@@ -166,6 +168,24 @@ def test_a_pool_is_drawn_from_its_seed_and_can_be_run(name: str, given: Conditio
     json.dumps([as_json(changes) for changes in pool], allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    ("where", "is_it"),
+    [
+        ("backbone.bn1", True),
+        ("backbone.bn1:forward", True),
+        ("backbone.bn1.inner", True),
+        ("backbone.bn10", False),
+        ("backbone", False),
+    ],
+)
+def test_a_cause_is_named_by_itself_or_a_part_of_it(where: str, is_it: bool) -> None:
+    cause = named("two_moments_norm")
+    assert names(cause, "module", where) is is_it
+    assert not names(cause, "overflow", where)
+    content = {"causes": [{"kind": "overflow", "where": "forward"}, {"kind": "module", "where": where}], "seconds": 3.0}
+    assert asked(cause, content).place == (2 if is_it else None)
+
+
 def test_pictures_are_the_same_each_time(tmp_path: Path) -> None:
     first, second = (pictures.write_pictures(tmp_path / name) for name in ("a", "b"))
     for file in ("annotations/train.json", "annotations/val.json", "images/val_000.png"):
@@ -182,6 +202,9 @@ def test_a_run_is_trained_once_and_becomes_a_row(given: Conditions, tmp_path: Pa
     assert write_table([job, job, unfinished], [job.cause], given, work_dir, tmp_path / "runs.csv") == 1
     table = pd.read_csv(tmp_path / "runs.csv")
     assert tuple(table.columns) == COLUMNS
+    write_report([job.cause], given, work_dir, 2, tmp_path)
+    line = pd.read_csv(tmp_path / "planted.csv", keep_default_na=False).iloc[0]
+    assert (line["cause"], line["default_gap"], line["closed_by"]) == ("scene_coordinates", "", "nothing")
     row = table.iloc[0]
     assert (row.cause, row.changes, row.steps, row.flops_in_half) == ("scene_coordinates", '{"lr": 0.001}', 26, 1.0)
     assert list(json.loads(row.curve)) == ["1"]
