@@ -141,8 +141,8 @@ def _page(found: Sequence[Found], seeds: int) -> Iterable[str]:
         f"The diagnosis, with its defaults and from fresh weights, names the planted cause first in "
         f"{sum(said.place == 1 for said in told)} of {len(told)}, among its first three in "
         f"{sum(said.place is not None and said.place <= 3 for said in told)}. Where it found nothing so "
-        f"({len(again)}), it was asked again of the weights that the losing run ended with, and named the cause first in "
-        f"{sum(said.place == 1 for said in again)}. What it proposes first closes {closed} of {len(told)}"
+        f"({len(again)}), it was asked again of the weights that the losing run ended with, and named the cause first "
+        f"in {sum(said.place == 1 for said in again)}. What it proposes first closes {closed} of {len(told)}"
         + (f"; for {len(told) - tried} it proposes nothing." if tried < len(told) else ".")
     )
     yield ""
