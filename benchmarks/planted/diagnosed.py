@@ -25,7 +25,7 @@ class Asked:
     """A diagnosis beside the truth.
 
     Attributes:
-        named: (kind, where) of its causes, the first ones.
+        named: (kind, where) of its causes, in its order.
         place: of the planted cause among all of them, from 1; ``None`` where it is not named.
         seconds: that it took.
     """
