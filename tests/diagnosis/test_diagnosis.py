@@ -1,12 +1,14 @@
 """The diagnosis names what a test has planted in a small detector, and nothing where nothing is lost."""
 
+import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from mmengine.registry import OPTIMIZERS
 from short_runs import short_task
 from torch import Tensor, nn
 
@@ -22,7 +24,9 @@ FP16 = Precision(name="fp16", loss_scale=STATIC)
 
 @pytest.fixture
 def examine(few_shapes: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Diagnosis]:
-    def run(precision: Precision = FP16, plant: Callable[[nn.Module], None] = lambda _: None) -> Diagnosis:
+    def run(
+        precision: Precision = FP16, plant: Callable[[nn.Module], None] = lambda _: None, optimizer: str = "AdamW"
+    ) -> Diagnosis:
         build = bench.build_runner
 
         def patched(task: Task) -> Any:
@@ -32,6 +36,8 @@ def examine(few_shapes: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
         monkeypatch.setattr(bench, "build_runner", patched)
         task = short_task(few_shapes, "fcos", precision, tmp_path)
+        spec = dataclasses.replace(task.spec, recipe=dataclasses.replace(task.spec.recipe, optimizer=optimizer))
+        task = dataclasses.replace(task, spec=spec)
         return diagnose(task, warm_up=6, batches=1, passes=40)
 
     return run
@@ -88,6 +94,37 @@ def test_a_module_is_named_by_what_it_does_alone(examine: Callable[..., Diagnosi
     assert written["causes"][0]["where"] == "bbox_head.reg_convs.1.gn"
     assert written["detector"] == "fcos"
     assert written["precision"]["name"] == "fp16"
+
+
+def weights_of(adam: torch.optim.AdamW) -> Iterable[Tensor]:
+    return (parameter for group in adam.param_groups for parameter in group["params"])
+
+
+def moments_of(adam: torch.optim.AdamW) -> Iterable[Tensor]:
+    return (state[name] for state in adam.state.values() for name in ("exp_avg", "exp_avg_sq"))
+
+
+@pytest.mark.parametrize(("where", "kept"), [("weights", weights_of), ("state", moments_of)])
+def test_an_optimizer_that_rounds_is_named_and_a_standard_one_proposed(
+    where: str, kept: Callable[[torch.optim.AdamW], Iterable[Tensor]], examine: Callable[..., Diagnosis]
+) -> None:
+    class Sparing(torch.optim.AdamW):
+        @torch.no_grad()
+        def step(self, closure: Any = None) -> Any:
+            loss = super().step(closure)
+            for tensor in kept(self):
+                tensor.copy_(tensor.half())
+            return loss
+
+    OPTIMIZERS.register_module("Sparing", force=True, module=Sparing)
+    try:
+        found = examine(optimizer="Sparing")
+    finally:
+        OPTIMIZERS.module_dict.pop("Sparing")
+    assert [(cause.kind, cause.where) for cause in found.causes] == [("optimizer", where)]
+    assert found.causes[0].share > 0.9
+    assert found.proposals[0].changes == {"optimizer": "AdamW"}
+    assert found.proposals[0].share > 0.9
 
 
 def test_fp32_has_nothing_to_compare(few_shapes: DataSet, tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ class Remedies:
 
     Attributes:
         way: of the step, at the loss scale that serves it best.
-        error: of the run's update as it is.
-        rounding: share of it that its optimizer makes.
+        error: of the run's update as it is, but for what its optimizer rounds.
+        rounding: share of the whole error that its optimizer makes.
         loss_scale: that would serve better than the run's; ``None`` where that serves well.
         optimizer: that does not round; ``None`` where the run's does not.
     """
@@ -39,7 +39,7 @@ class Remedies:
         """Of the error that goes away with these islands and what else there is to change."""
         left = gauge.measure(dataclasses.replace(self.way, islands=(*self.way.islands, *islands))).update
         mended = max(0.0, 1 - left / self.error) if self.error > 0 else 0.0
-        return mended if self.optimizer else (1 - self.rounding) * mended
+        return (self.rounding if self.optimizer else 0.0) + (1 - self.rounding) * mended
 
 
 def propose(gauge: Gauge, remedies: Remedies, causes: Sequence[Cause]) -> list[Proposal]:
