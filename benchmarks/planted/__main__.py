@@ -55,6 +55,7 @@ def main() -> None:
             seen = pool_jobs(causes, places[: start + ROUND])
             play(promising(seen, given, work_dir, seeds), given, work_dir, workers=chosen.workers)
     else:
+        chosen.output.mkdir(parents=True, exist_ok=True)
         searched = [*pool_jobs(causes, places), *proposal_jobs(causes, work_dir, seeds)]
         runs = [*gap_jobs(causes, seeds), *searched, *promising(searched, given, work_dir, seeds)]
         count = write_table(runs, causes, given, work_dir, chosen.output / "planted_runs.csv")
