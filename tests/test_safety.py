@@ -28,6 +28,7 @@ ALLOWED = {
     "workspace/execution/worker.py": {"pickle.loads"},  # the same through the fork server
     "workspace/training/data.py": {"pickle.loads"},  # samples that this process has pickled
     "workspace/training/config.py": {"Config.fromfile"},  # of configs/
+    "workspace/training/flops.py": {"Config.fromfile"},  # the same
 }
 
 

@@ -9,6 +9,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # on the loopback interface; Ray reads it when it is imported
 
 import ray
+from ray._private.state import available_resources_per_node
 from ray.cluster_utils import Cluster
 
 # A lost node is noticed within a second, not within half a minute.
@@ -36,6 +37,11 @@ class PretendedCluster:
     def add_node(self, **given: Any) -> Any:
         """Adds a node that has what is given, as in ``resources={"NPU": 4}``, and no cores."""
         return self._cluster.add_node(**{"num_cpus": 0, "object_store_memory": _STORE_BYTES, **given})
+
+    def is_busy(self, node: Any) -> bool:
+        """Whether jobs have some of its NPUs."""
+        npus = next(known["Resources"]["NPU"] for known in ray.nodes() if known["NodeID"] == node.node_id)
+        return bool(available_resources_per_node()[node.node_id].get("NPU", 0) < npus)
 
     def kill(self, node: Any) -> None:
         """Kills a node as a power failure does."""

@@ -39,7 +39,7 @@ def test_a_node_that_is_killed_changes_no_result(cluster: PretendedCluster, tmp_
         _, errors = process.communicate()
         assert process.returncode == 0, errors
     with start(ray, "--executor", "ray", "--address", cluster.address) as process:
-        until(lambda: len(list(ray.glob("runs/*/result.json"))) >= 4)
+        until(lambda: len(list(ray.glob("runs/*/result.json"))) >= 4 and cluster.is_busy(killed))
         cluster.kill(killed)
         output, errors = process.communicate(timeout=2 * PATIENCE)
         assert process.returncode == 0, errors
