@@ -17,6 +17,7 @@ RunOn = Callable[..., CompletedProcess[str]]
 @pytest.fixture(autouse=True)
 def npu() -> None:
     devices.resolve("npu")
+    torch.npu.set_device(0)  # a test before this one may have trained on another
 
 
 def test_an_operator_without_a_kernel_fails_and_is_named() -> None:
