@@ -2,6 +2,7 @@
 
 import dataclasses
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
@@ -120,7 +121,13 @@ def diagnose(
             from workspace.diagnosis import diagnose as examine
             from workspace.training.checkpoints import read_checkpoint
         waiting = Console(stderr=True).status("")
-        with tempfile.TemporaryDirectory() as scraps, waiting as status, redirect_stdout(StringIO()):
+        with (
+            tempfile.TemporaryDirectory() as scraps,
+            waiting as status,
+            redirect_stdout(StringIO()),
+            warnings.catch_warnings(),
+        ):
+            warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)  # of MMDetection's heads
             task = Task(
                 spec=spec,
                 classes=dataset.classes,
