@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from workspace.diagnosis.members import alone_in_half, islands, names_of, share_in_half, trace
+from workspace.diagnosis.members import alone_in_half, islands, names_of, trace
 from workspace.diagnosis.observation import Seen, deviation, observed
 from workspace.precision.half import HalfArithmetic
 
@@ -62,15 +62,6 @@ def test_methods_and_modules_are_traced_in_the_order_of_their_calls(model: Model
     assert members["head"].narrow == [(True,)]
     assert members["stem"].narrow == [(False,)]
     assert "forward" not in vars(model.head), "the model is as it was"
-
-
-def test_multiplications_in_half_are_counted_once(model: Model) -> None:
-    members = trace(model, lambda: run(model))
-    stem, score = 5 * 4 * 6, 5 * 6 * 3
-    assert share_in_half(members, []) == 1
-    assert share_in_half(members, ["head"]) == stem / (stem + score)
-    assert share_in_half(members, ["head", "head.score"]) == stem / (stem + score)
-    assert share_in_half(members, [""]) == 0
 
 
 def test_one_member_computes_in_the_other_precision(model: Model) -> None:

@@ -42,7 +42,7 @@ class Proposal:
     Attributes:
         changes: fields of `Recipe` and `Precision` with their new values, only those that differ.
         why: one line.
-        flops_in_half: share of the multiplications of convolutions and linear layers that stay in half.
+        flops_in_half: share of the operations that stay in half; see `workspace.training.flops`.
         share: of the update's error that goes away with all the changes, as measured.
     """
 

@@ -34,7 +34,6 @@ class Member:
         order: of its first call; the picture of the network by depth follows it.
         parts: members that it calls, by first call.
         narrow: by call, which of the tensors that it was given were of a half type.
-        products: multiplications of the convolutions and linear layers inside it, by call of one.
     """
 
     name: str
@@ -42,7 +41,6 @@ class Member:
     order: int
     parts: list[str] = field(default_factory=list)
     narrow: list[tuple[bool, ...]] = field(default_factory=list)
-    products: dict[str, int] = field(default_factory=dict)
 
 
 def names_of(model: nn.Module) -> list[str]:
@@ -137,10 +135,7 @@ def trace(model: nn.Module, step: Callable[[], object]) -> dict[str, Member]:
                 called[stack[-1]].parts.append(name)
             stack.append(name)
             try:
-                result = function(*args, **kwargs)
-                for outer in set(stack):
-                    called[outer].products.update(_products(model, name, len(member.narrow), result))
-                return result
+                return function(*args, **kwargs)
             finally:
                 stack.pop()
 
@@ -149,22 +144,6 @@ def trace(model: nn.Module, step: Callable[[], object]) -> dict[str, Member]:
     with wrapped(model, names_of(model), wrap):
         step()
     return called
-
-
-def share_in_half(members: dict[str, Member], islands: Iterable[str]) -> float:
-    """Of the multiplications of all convolutions and linear layers, those outside of these islands."""
-    total = members[""].products
-    outside = total.keys() - {call for name in islands if name in members for call in members[name].products}
-    return sum(total[call] for call in outside) / max(1, sum(total.values()))
-
-
-def _products(model: nn.Module, name: str, call: int, result: Any) -> dict[str, int]:
-    path, _, method = name.partition(":")
-    layer = model.get_submodule(path)
-    if method or not isinstance(layer, nn.modules.conv._ConvNd | nn.Linear) or not isinstance(result, torch.Tensor):
-        return {}
-    channels = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
-    return {f"{name}#{call}": result.numel() * layer.weight.numel() // channels}
 
 
 _HALVES = (torch.float16, torch.bfloat16)

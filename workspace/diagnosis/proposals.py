@@ -8,8 +8,8 @@ from workspace.detectors import detector
 from workspace.diagnosis.bench import Way
 from workspace.diagnosis.findings import Cause, Proposal
 from workspace.diagnosis.gauge import Gauge
-from workspace.diagnosis.members import share_in_half
 from workspace.precision import LossScale
+from workspace.training.flops import flops_in_half
 
 _SMALLEST = 0.2
 """Of the error; what mends less is not worth a trial."""
@@ -58,21 +58,21 @@ def propose(gauge: Gauge, remedies: Remedies, causes: Sequence[Cause]) -> list[P
 
 def _proposal(gauge: Gauge, remedies: Remedies, names: tuple[str, ...]) -> Proposal:
     spec = gauge.bench.spec
+    islands = tuple(sorted({*spec.precision.fp32_islands, *names}))
     changes: dict[str, Any] = {}
     if remedies.loss_scale is not None:
         changes["loss_scale"] = dataclasses.asdict(remedies.loss_scale)
     if remedies.optimizer is not None:
         changes["optimizer"] = remedies.optimizer
     if names:
-        changes["fp32_islands"] = sorted({*spec.precision.fp32_islands, *names})
-    described = detector(spec.detector)
-    members = described.island_members(names)
-    share = remedies.share(gauge, members)
-    everything = (*described.island_members(spec.precision.fp32_islands), *members)
+        changes["fp32_islands"] = list(islands)
+    mended = dataclasses.replace(spec, precision=dataclasses.replace(spec.precision, fp32_islands=islands))
+    (in_half,) = flops_in_half([mended], len(gauge.bench.task.classes))
+    share = remedies.share(gauge, detector(spec.detector).island_members(names))
     return Proposal(
         changes=changes,
         why=f"mends {share:.0%} of the update's error",
-        flops_in_half=share_in_half(gauge.bench.members, everything),
+        flops_in_half=in_half,
         share=share,
     )
 
