@@ -58,11 +58,11 @@ def test_where_no_gradient_comes_back_nothing_is_drawn_and_one_that_overflows_is
 
 
 def test_long_parts_have_a_label_where_they_begin() -> None:
-    parts = [("stem.conv", 2), ("neck.extra", 100), *[("head.cls", 3), ("head.reg", 3)] * 4]
+    parts = [("stem.conv", 9), ("stem.norm", 2), ("neck.extra", 100), *[("head.cls", 3), ("head.reg", 3)] * 4]
     names = [f"{name}.{place}" for name, length in parts for place in range(length)]
     members = pd.DataFrame({"name": names, "order": range(len(names)), "is_layer": True, "output": 1e-3})
     ax = network_by_depth(Figure().subplots(), members.assign(made_here=1e-3, gradient=1e-3))
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["neck.extra", "head.cls"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["stem.conv", "neck.extra", "head.cls"]
 
 
 def test_the_picture_holds_them_all() -> None:

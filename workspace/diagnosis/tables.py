@@ -13,7 +13,7 @@ from workspace.files import write_atomically
 def diagnosis_table(found: Diagnosis) -> pd.DataFrame:
     """One row: what was compared, errors of ``gradient`` and ``update``, and what ``another_batch`` changes of it.
 
-    ``loss_scale`` is the one that the run's policy comes to, nan where there is none.
+    ``loss_scale`` is the one that the run's policy comes to, nothing where there is none.
     """
     row = {
         "detector": found.detector,
@@ -21,7 +21,7 @@ def diagnosis_table(found: Diagnosis) -> pd.DataFrame:
         "precision": found.precision.name,
         "weights": found.weights,
         "pictures": found.pictures,
-        "loss_scale": math.nan if found.loss_scale is None else found.loss_scale,
+        "loss_scale": None if found.loss_scale is None else f"{found.loss_scale:g}",  # all its digits
         "update": found.errors.update,
         "gradient": found.errors.gradient,
         "skipped": found.errors.skipped,

@@ -157,9 +157,9 @@ def _parts(names: Iterable[str]) -> list[str]:
 
 
 def _spaced(parts: Sequence[str], least: int) -> list[int]:
-    """Where a part of the network begins, of the longest ones first, leaving out those too close to another's label."""
+    """Where a part of the network begins: the first, then the longest that are not too close to another's."""
     layers = Counter(parts)
-    shown: list[int] = []
+    shown = [0]
     for part in sorted(layers, key=lambda part: -layers[part]):
         begin = parts.index(part)
         if all(abs(begin - other) >= least for other in shown):
