@@ -5,24 +5,24 @@ point is moved to the nearest recipe of the pool that was not run yet, as in tab
 search (HPO-B: S. Pineda Arango et al., NeurIPS Datasets and Benchmarks 2021).
 """
 
-import dataclasses
 import random
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import optuna
-from optuna.pruners import BasePruner, MedianPruner, NopPruner
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 from recorded_runs import Cause, Recipe, distance, labels, mean_seconds, space_of
 
-from workspace.gap import measure_gap
+from workspace.gap import FUTILE, chance_of_closing, measure_gap
 from workspace.search.pruning import RankedPruner, percentile_pruner
 from workspace.search.sampler import RestartableSampler
 from workspace.search.strategy import REFERENCE, FurtherSeed, Point, Rules
 
 _PRUNE_FROM = 0.4  # of the epochs, as the orchestrator has it
+_JUDGED = 2  # recipes that a diagnosed search may have judged: what is proposed first, and what was found
 
 
 class Closed(Exception):  # noqa: N818  it is no error
@@ -37,7 +37,7 @@ class Replay:
         seconds: device-seconds that it has spent; the FP32 arm's runs for the verdict were there before it began.
         judging: of these, for the verdict's runs of recipes that looked closed.
         by: name of the recipe that was confirmed.
-        unknown: recipes that looked closed and have no runs on the evaluation split; counted as not closed, and paid.
+        unknown: recipes that looked closed and lack runs on the evaluation split; counted as not closed, and paid.
     """
 
     cause: Cause
@@ -72,18 +72,31 @@ class Replay:
         self.seconds += mean_seconds(recipe.search)
         return statistics.fmean(known)
 
-    def judge(self, recipe: Recipe) -> None:
-        """Pays for the recipe's arm on the verdict's seeds, once; raises `Closed` where that is the verdict."""
+    def judge(self, recipe: Recipe, *, recipes: int = 1) -> None:
+        """Trains the recipe on the verdict's seeds, once; raises `Closed` where that is the verdict.
+
+        Seed follows seed, for every method, as long as closing is not improbable.
+
+        Args:
+            recipes: that the verdict allows for. A method that takes 1 and judges several errs more often than it says.
+        """
         if recipe.name in self.refused:
             return
         self.refused.add(recipe.name)
         baseline = {run.seed: run.ap for run in self.cause.reference.judged}
-        if not recipe.judged:
-            self.unknown += 1
-            self._pay(len(baseline) * mean_seconds(recipe.search))
-            return
-        self._pay(sum(run.seconds for run in recipe.judged))
-        gap = measure_gap(baseline, {run.seed: run.ap for run in recipe.judged}, self.rules.margin)
+        margin, seeds = self.rules.margin, len(baseline)
+        found: dict[int, float] = {}
+        while len(found) < seeds:
+            if found and chance_of_closing(baseline, found, margin, seeds=seeds, recipes=recipes) < FUTILE:
+                return
+            if len(found) == len(recipe.judged):
+                self.unknown += 1
+                self._pay((seeds - len(found)) * mean_seconds(recipe.search))
+                return
+            run = recipe.judged[len(found)]
+            self._pay(run.seconds)
+            found[run.seed] = run.ap
+        gap = measure_gap(baseline, found, margin, recipes=recipes)
         if gap.verdict == "closed" and recipe.in_half >= self.rules.least_in_half:
             self.by = recipe.name
             raise Closed
@@ -137,10 +150,28 @@ without_diagnosis = undiagnosed(RestartableSampler, percentile_pruner)
 
 
 def diagnosed(replay: Replay, seed: int) -> None:
-    """The search that a diagnosis starts, by the orchestrator's own rules; it pays for the diagnosis first."""
+    """As the orchestrator does: what the diagnosis proposes first is judged at once, and only then is searched."""
+    replay.seconds += replay.cause.seconds
+    first, *others = _worthy(replay) or [None]
+    if first is not None:
+        replay.judge(first, recipes=_JUDGED)
+    _begun(replay, seed, others)
+
+
+def _searched_first(replay: Replay, seed: int) -> None:
+    """Nothing is judged before the search has an answer."""
+    replay.seconds += replay.cause.seconds
+    _begun(replay, seed, _worthy(replay))
+
+
+def _worthy(replay: Replay) -> list[Recipe]:
+    return [known for known in replay.cause.proposals if known.in_half >= replay.rules.least_in_half]
+
+
+def _begun(replay: Replay, seed: int, proposals: Sequence[Recipe]) -> None:
+    """The search that a diagnosis begins, by the orchestrator's own rules."""
     cause, rules = replay.cause, replay.rules
-    replay.seconds += cause.seconds
-    first = [*(known for known in cause.proposals if known.in_half >= rules.least_in_half), cause.default]
+    first = [*proposals, cause.default]
     pruner = RankedPruner(percentile_pruner(_first_pruned(cause)))
     sampled = _Sampled(cause, RestartableSampler(seed), pruner, beside=first)
     recipes: list[Recipe] = []
@@ -168,23 +199,30 @@ def diagnosed(replay: Replay, seed: int) -> None:
             chosen = rules.chosen(points)
             if chosen is None or not replay.looks_closed(recipes[chosen.number], chosen.mean, reference):
                 return
-            replay.judge(recipes[chosen.number])
+            replay.judge(recipes[chosen.number], recipes=_JUDGED)
 
 
-def _ended_by_one_seed(replay: Replay, seed: int) -> None:
-    replay.rules = dataclasses.replace(replay.rules, seeds=1)
-    diagnosed(replay, seed)
-
-
-VARIANTS = {
-    "diagnosed, ended by one seed": _ended_by_one_seed,
-    "ours, undiagnosed, ranks asked first": undiagnosed(
-        RestartableSampler, lambda first: RankedPruner(percentile_pruner(first))
-    ),
-    "ours, undiagnosed, no pruner": undiagnosed(RestartableSampler, lambda _: NopPruner()),
-    "random, percentile pruner": undiagnosed(RandomSampler, percentile_pruner),
+SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "TPE, multivariate, 5 random trials (ours)": RestartableSampler,
+    "TPE": lambda seed: TPESampler(seed=seed, multivariate=False, constant_liar=False),
+    "Gaussian process": lambda seed: GPSampler(seed=seed),
+    "quasi-random": lambda seed: QMCSampler(seed=seed, warn_independent_sampling=False),
+    "random": lambda seed: RandomSampler(seed=seed),
 }
-"""What else could have been chosen: fewer seeds, other samplers, other pruners."""
+PRUNERS: dict[str, Callable[[int], BasePruner]] = {
+    "percentile 75 (ours)": percentile_pruner,
+    "percentile 75, where ranks agree": lambda first: RankedPruner(percentile_pruner(first)),
+    "median": lambda first: MedianPruner(n_warmup_steps=first),
+    "successive halving": lambda first: SuccessiveHalvingPruner(min_resource=first),
+    "none": lambda _: NopPruner(),
+}
+VARIANTS = {
+    "diagnosed, searched before it is judged": _searched_first,
+    **{f"sampler: {name}": undiagnosed(sampler, percentile_pruner) for name, sampler in SAMPLERS.items()},
+    **{f"pruner: {name}": undiagnosed(RestartableSampler, pruner) for name, pruner in PRUNERS.items()},
+}
+"""What else could have been chosen: without the verdict that comes first, and other samplers and pruners of Optuna's,
+without a diagnosis, each with the other part as ours has it."""
 
 
 def _sampled(replay: Replay, sampled: "_Sampled", first: Sequence[Recipe] = ()) -> None:

@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from sequential_designs import designs
 
-from workspace.gap import LOOKS, Rates, measure_gap, searched_rates, sequential_rates, verdict_rates
+from workspace.gap import (
+    LOOKS,
+    Rates,
+    measure_gap,
+    proposed_rates,
+    searched_rates,
+    sequential_rates,
+    verdict_rates,
+)
 from workspace.gap.contrast import BASELINE_TO_CANDIDATE, Contrast, contrast, welch_error
 from workspace.gap.verdict import judge
 
@@ -39,6 +47,7 @@ def main() -> None:
     fixed_seeds()
     added_seeds()
     after_a_search()
+    proposed_and_tuned()
     promised_power()
     if csv_file is not None:
         with csv_file.open("w", newline="") as file:
@@ -214,6 +223,39 @@ def after_a_search() -> None:
                 )
             ]
     table(["sd of seeds", "of recipes", "judged by"], rows)
+
+
+def proposed_and_tuned() -> None:
+    """What a diagnosis proposes is judged, and where it is not closed, what a search finds: two verdicts."""
+    heading("A proposed recipe, then a tuned one: *closed*, margin 1 AP, sd 1 AP")
+    print(
+        "Both are judged against the same runs of the baseline, each at half the error of a single verdict, or (last\n"
+        "row of each) each as if it were the only one. At true gaps of -1, -1 every *closed* is an error.\n"
+    )
+    rows = []
+    for gaps, correlation in (((-1.0, -1.0), 0.0), ((-1.0, -1.0), 0.6), ((-1.0, -3.0), 0.0), ((0.0, -1.0), 0.0)):
+        rates = {
+            seeds: proposed_rates(
+                gaps=gaps,
+                margin=1.0,
+                sd=1.0,
+                correlation=correlation,
+                seeds=seeds,
+                studies=STUDIES,
+                rng=np.random.default_rng(seeds),
+            )
+            for seeds in SEEDS
+        }
+        rows += [
+            ([f"{gaps[0]:g}, {gaps[1]:g}", f"{correlation}", how], [getattr(rates[seeds], name) for seeds in SEEDS])
+            for name, how in (
+                ("proposed", "the proposed one"),
+                ("either", "either"),
+                ("sequentially", "either, seeds added"),
+                ("without_allowance", "either, no allowance"),
+            )
+        ]
+    table(["true gaps", "correlation", "closed"], rows)
 
 
 def promised_power() -> None:

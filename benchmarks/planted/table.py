@@ -7,14 +7,10 @@ from pathlib import Path
 
 from benchmarks.planted.causes import Cause
 from benchmarks.planted.diagnosed import diagnosis_of
+from benchmarks.planted.known import Known
 from benchmarks.planted.pool import as_json
-from benchmarks.planted.runs import Job, spec_of
-from workspace.detectors import detector
+from benchmarks.planted.runs import Job
 from workspace.files import write_atomically
-from workspace.journal import JournalReader, latest
-from workspace.orchestrator.conditions import Conditions
-from workspace.orchestrator.runs import RunRecord, run_state
-from workspace.spec import RESULT, run_folder
 
 COLUMNS = (
     "cause",
@@ -29,20 +25,19 @@ COLUMNS = (
     "steps",
     "flops_in_half",
     "diverged",
+    "signature",
 )
 
 
-def write_table(jobs: Iterable[Job], causes: Sequence[Cause], given: Conditions, work_dir: Path, out: Path) -> int:
-    """Writes the rows of the jobs that are finished, each once, and one a diagnosis; returns how many runs they are."""
-    from workspace.training.flops import flops_in_half
+def write_table(jobs: Iterable[Job], causes: Sequence[Cause], known: Known, work_dir: Path, out: Path) -> int:
+    """Writes the rows of the jobs that are finished, each once, and one a diagnosis; returns how many runs they are.
 
+    Rows of causes that are not asked for stay as they are.
+    """
     once = {job.key: job for job in jobs}.values()
-    found = [(job, spec, run_folder(work_dir, spec)) for job in once for spec in [spec_of(job, given)]]
-    found = [entry for entry in found if run_state(entry[2]) == "finished"]
-    shares = flops_in_half([spec for _, spec, _ in found], len(given.dataset.classes))
-    rows = []
-    for (job, _, folder), share in zip(found, shares, strict=True):
-        record = RunRecord.load(folder)
+    found = [(job, run) for job in once if (run := known.run(job))]
+    rows = _others(out, {cause.name for cause in causes})
+    for job, run in found:
         rows.append(
             {
                 "cause": job.cause.name,
@@ -51,12 +46,13 @@ def write_table(jobs: Iterable[Job], causes: Sequence[Cause], given: Conditions,
                 "fidelity": round(job.fidelity, 3),
                 "seed": job.seed,
                 "split": job.split,
-                "ap": round(record.ap, 3),
-                "curve": json.dumps(curve(folder, detector(job.cause.name).metric)),
-                "device_seconds": round(record.seconds, 2),
-                "steps": json.loads((folder / RESULT).read_text())["steps"],
-                "flops_in_half": round(share, 4),
-                "diverged": record.diverged or "",
+                "ap": run.ap,
+                "curve": json.dumps(run.curve),
+                "device_seconds": run.seconds,
+                "steps": run.steps,
+                "flops_in_half": round(known.in_half(job), 4),
+                "diverged": run.diverged,
+                "signature": known.spec(job).signature,
             }
         )
 
@@ -79,7 +75,8 @@ def write_table(jobs: Iterable[Job], causes: Sequence[Cause], given: Conditions,
     return len(found)
 
 
-def curve(folder: Path, metric: str) -> dict[int, float]:
-    """AP in points by epoch."""
-    evaluations = [event for event in latest(JournalReader(folder).read()) if event["kind"] == "eval"]
-    return {event["epoch"]: round(100 * event["metrics"][metric], 2) for event in evaluations}
+def _others(out: Path, names: set[str]) -> list[dict[str, object]]:
+    if not out.exists():
+        return []
+    with out.open(newline="") as file:
+        return [dict(row) for row in csv.DictReader(file) if row["cause"] not in names]

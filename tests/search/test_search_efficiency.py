@@ -97,13 +97,31 @@ def head(tmp_path: Path) -> Cause:
     return table.causes(tmp_path)[0]
 
 
-def test_a_diagnosed_search_pays_for_diagnosis_reference_proposal_and_verdict(head: Cause) -> None:
+def test_a_diagnosis_that_is_right_costs_itself_and_the_verdict(head: Cause) -> None:
     replay = Replay(head, RULES)
     with pytest.raises(Closed):
         diagnosed(replay, seed=0)
     assert replay.by == "proposal-1"
+    assert replay.seconds == DIAGNOSIS + SECONDS * JUDGED
+
+
+def test_a_proposal_that_is_searched_first_costs_its_trials_too(head: Cause) -> None:
+    replay = Replay(head, RULES)
+    with pytest.raises(Closed):
+        VARIANTS["diagnosed, searched before it is judged"](replay, 0)
     seeds = 1 if head.proposals[0].search[0].ap >= head.reference.search[0].ap else 2
     assert replay.seconds == DIAGNOSIS + SECONDS * (2 * seeds + JUDGED)
+
+
+def test_a_diagnosis_that_is_wrong_costs_a_run_and_a_search(tmp_path: Path) -> None:
+    table = Table()
+    table.add_cause("head loses it", "head", "neck", pool=POOL)
+    replay = Replay(table.causes(tmp_path)[0], RULES)
+    with pytest.raises(Closed):
+        diagnosed(replay, seed=0)
+    assert replay.by == "random-6"
+    assert replay.judging == SECONDS * (1 + JUDGED)
+    assert replay.seconds > DIAGNOSIS + SECONDS * (1 + JUDGED)
 
 
 def test_a_random_search_pays_for_all_until_the_one_that_closes(head: Cause) -> None:

@@ -72,8 +72,9 @@ def _size(gap: Gap, candidate: str, metric: str, decimals: int) -> str:
 def _grounds(gap: Gap, decimals: int) -> str:
     if gap.low is None or gap.high is None:
         return _seeds(gap)
-    looks = " that allows for looks" if gap.sequential else ""
-    return f"90 % interval{looks} {gap.low:+z.{decimals}f} to {gap.high:+z.{decimals}f}, {_seeds(gap)}"
+    allowed = [*(["looks"] if gap.sequential else []), *([f"{gap.recipes} recipes"] if gap.recipes > 1 else [])]
+    allows = f" that allows for {' and '.join(allowed)}" if allowed else ""
+    return f"90 % interval{allows} {gap.low:+z.{decimals}f} to {gap.high:+z.{decimals}f}, {_seeds(gap)}"
 
 
 def _seeds(gap: Gap) -> str:

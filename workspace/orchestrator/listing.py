@@ -8,7 +8,8 @@ from pathlib import Path
 
 from workspace.orchestrator.diagnosed import Progress, rules
 from workspace.orchestrator.looks import seeds_to_come
-from workspace.orchestrator.plan import ComparisonPlan, Job, Plan
+from workspace.orchestrator.plan import PROPOSED, ComparisonPlan, Job, Plan
+from workspace.orchestrator.proposed import closes, given_up_after
 from workspace.orchestrator.runs import RunRecord, run_state
 from workspace.search import Study, Trial
 from workspace.spec import RunSpec, run_folder
@@ -44,9 +45,15 @@ def list_experiment(
     at_least = plan.seeds
     plan = plan.at(plan.max_seeds or plan.seeds)
     arms: dict[str, Sequence[Job]] = {"baseline": plan.baseline(), "default": plan.default()}
+    is_closed = False
+    if proposed := plan.proposed():
+        aps = {arm: _finished(runs, work_dir) for arm, runs in {**arms, PROPOSED: proposed}.items()}
+        given_up = given_up_after(plan, aps["baseline"], aps[PROPOSED])
+        arms[PROPOSED], is_closed = proposed[:given_up], closes(plan, aps)
     known = set(arms)
     trials: list[ListedRun] = []
-    for searching, found in zip(plan.searches, (study, baseline_study), strict=False):
+    searches = () if is_closed else plan.searches
+    for searching, found in zip(searches, (study, baseline_study), strict=False):
         runs, best = _list_search(searching, work_dir, found)
         trials += runs
         confirm = searching.confirm(best.params if best is not None else {})
@@ -58,7 +65,8 @@ def list_experiment(
         needed = seeds_to_come(plan, finished)
         arms = {arm: jobs[: max(needed[arm], at_least)] for arm, jobs in arms.items()}
     listed = {arm: [_listed(plan, job, work_dir, known=arm in known) for job in jobs] for arm, jobs in arms.items()}
-    return [*listed.pop("baseline"), *listed.pop("default"), *trials, *itertools.chain(*listed.values())]
+    before = [listed.pop(arm, []) for arm in ("baseline", "default", PROPOSED)]
+    return [*itertools.chain(*before), *trials, *itertools.chain(*listed.values())]
 
 
 def _list_search(plan: Plan, work_dir: Path, study: Study | None) -> tuple[list[ListedRun], Trial | None]:

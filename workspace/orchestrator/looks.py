@@ -6,7 +6,8 @@ from pathlib import Path
 
 from workspace.files import write_json
 from workspace.gap import Gap, measure_sequentially
-from workspace.orchestrator.plan import Job, Plan
+from workspace.orchestrator.plan import PROPOSED, Job, Plan
+from workspace.orchestrator.proposed import gap_of, given_up_after
 
 LOOKS_FILE = "looks.json"
 """In an experiment's folder: by candidate's arm and by what was trained in both, the seeds at which it was judged."""
@@ -24,9 +25,12 @@ def seeds_to_come(plan: Plan, arms: Mapping[str, Mapping[int, float]]) -> dict[s
         candidate, reference = arms[name], plan.reference(name)
         needed = plan.max_seeds
         if candidate and arms[reference]:
-            gap = measure_sequentially(arms[reference], candidate, plan.margin)
+            gap = gap_of(plan, name, arms[reference], candidate)
+            given_up = given_up_after(plan, arms[reference], candidate) if name == PROPOSED else None
             if gap.verdict != "undecided":
                 needed = gap.candidate_seeds
+            elif given_up is not None:
+                needed = given_up
         seeds[name] = needed
         seeds[reference] = max(seeds[reference], needed)
     return seeds
@@ -49,10 +53,10 @@ class Looks:
 
         Args:
             jobs: of each arm.
-            aps: AP in points by seed, by arm.
+            aps: AP in points by seed, by arm; of those that are judged, and of their references.
         """
         said = []
-        for arm in plan.judged(jobs):
+        for arm in plan.judged(aps):
             reference = plan.reference(arm)
             seeds = min(len(aps[reference]), len(aps[arm]))
             # What an arm trains is what its first seed does; the candidate's alone would miss another FP32 recipe.
@@ -61,12 +65,12 @@ class Looks:
             looks = pairs.setdefault(pair, [])
             earlier = [look for look in looks if look < seeds]
             if earlier and plan.max_seeds is None:
-                gap = measure_sequentially(aps[reference], aps[arm], plan.margin)
+                gap = measure_sequentially(aps[reference], aps[arm], plan.margin, recipes=plan.recipes_for(arm))
                 said.append(_looked_at_before(arm, earlier, gap))
             recipes = {pair.rpartition("-")[2] for pair in pairs}
-            if arm == "tuned" and len(recipes) > 1:
+            if arm != "default" and len(recipes) > 1:
                 said.append(
-                    f"{len(recipes)} tuned recipes were judged on these seeds and pictures by now, and each may be "
+                    f"{len(recipes)} {arm} recipes were judged on these seeds and pictures by now, and each may be "
                     "called closed wrongly in 5 % of studies: together they are more often"
                 )
             if seeds not in looks:

@@ -4,6 +4,7 @@ Only this process speaks with Optuna and MLflow. Everything it decides from is o
 study), so starting again after any end goes on where that was: finished runs are reused, interrupted ones continued.
 """
 
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -141,8 +142,9 @@ class Loop:
         self.reused += 1
 
     def ap(self, jobs: Iterable[Job]) -> dict[int, float]:
-        """AP in points by seed, of finished runs of one arm."""
-        return {job.spec.seed: self.records[job.spec.signature].ap for job in jobs}
+        """AP in points by seed, of one arm's first runs, up to one that is not finished."""
+        finished = itertools.takewhile(lambda job: job.spec.signature in self.records, jobs)
+        return {job.spec.seed: self.records[job.spec.signature].ap for job in finished}
 
     def device_seconds(self) -> float:
         """Of all runs of this experiment, pruned and failed ones too, over all devices, whenever they were trained."""

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -24,7 +25,7 @@ from workspace.orchestrator.display import print_plan
 from workspace.orchestrator.listing import ListedRun, list_comparison, list_experiment
 from workspace.orchestrator.looks import Looks, seeds_to_come
 from workspace.orchestrator.loop import KEPT, Loop
-from workspace.orchestrator.plan import TUNED_BASELINE, ComparisonPlan, Job, Plan
+from workspace.orchestrator.plan import PROPOSED, TUNED_BASELINE, ComparisonPlan, Job, Plan
 from workspace.orchestrator.playing import (
     backbone_weights,
     conditions,
@@ -35,12 +36,13 @@ from workspace.orchestrator.playing import (
     terminal,
     viewers,
 )
+from workspace.orchestrator.proposed import closes, given_up_after, proposed_jobs
 from workspace.orchestrator.report import Cost, Report, build_report, divergence_lines
 from workspace.orchestrator.results import ap_curves, write_comparison, write_results
 from workspace.orchestrator.settings import Settings
 from workspace.orchestrator.tables import comparison_tables, details_tables, front_table, result_table
 from workspace.orchestrator.trials import open_study, search, study_exists
-from workspace.search import Study, Trial
+from workspace.search import Study, Trial, resolve
 from workspace.spec import RunSpec
 
 
@@ -150,11 +152,17 @@ def _phases(
     plan: Plan, loop: Loop, studies: Sequence[Study], looks: Looks
 ) -> tuple[Report, Mapping[str, Sequence[Job]]]:
     """Trains all arms and judges them; returns the report and each arm's runs."""
-    untuned = _arms(plan, {})
-    waiting: Iterator[Job] = itertools.chain(*untuned.values())
+    untuned: Mapping[str, Sequence[Job]] = _arms(plan, {})
+    waiting: Iterator[Job] = itertools.chain(untuned["baseline"], untuned["default"])
     winners: dict[str, Trial] = {}
     found: Found | None = None
-    for searching, study in zip(plan.searches, studies, strict=True):
+    is_closed = False
+    if PROPOSED in untuned:
+        loop.play(itertools.chain(waiting, proposed_jobs(plan, loop.ap)))
+        waiting = iter(())
+        untuned = _until_decided(plan, loop, _as_far_as_it_got(plan, untuned, loop), {})
+        is_closed = closes(plan, {arm: loop.ap(runs) for arm, runs in untuned.items()})
+    for searching, study in () if is_closed else zip(plan.searches, studies, strict=True):
         loop.study = study
         if searching.start is not None:
             found = find(searching, study, loop, waiting)
@@ -166,9 +174,9 @@ def _phases(
         if winner is None:
             raise UserError(f"{plan.name}: no trial of the search finished; see the logs under runs/")
         winners[searching.searched] = winner
-    jobs = _arms(plan, winners)
-    loop.play(itertools.chain(waiting, *(runs for arm, runs in jobs.items() if arm not in untuned)))
-    jobs = {**jobs, **_until_decided(plan, loop, jobs, winners)}
+    tuned = {arm: runs for arm, runs in _arms(plan, winners).items() if arm not in untuned}
+    loop.play(itertools.chain(waiting, *tuned.values()))
+    jobs = _until_decided(plan, loop, {**untuned, **tuned}, winners)
     best = {searched: {"trial": winner.number, "params": winner.labels} for searched, winner in winners.items()}
     report = build_report(
         plan,
@@ -177,6 +185,7 @@ def _phases(
         metric=detector(plan.experiment.detector).metric,
         best=best.get("candidate"),
         best_baseline=best.get("baseline"),
+        proposal=_proposal(plan),
         cost=_cost(loop),
         looks=looks,
         found=found,
@@ -188,11 +197,29 @@ def _phases(
 def _arms(plan: Plan, winners: Mapping[str, Trial]) -> dict[str, Sequence[Job]]:
     """Each arm's runs, tuned ones for the precisions whose search has a winner."""
     arms: dict[str, Sequence[Job]] = {"baseline": plan.baseline(), "default": plan.default()}
+    if proposed := plan.proposed():
+        arms[PROPOSED] = proposed
     if "baseline" in winners:
         arms[TUNED_BASELINE] = plan.for_baseline().confirm(winners["baseline"].params)
     if "candidate" in winners:
         arms["tuned"] = plan.confirm(winners["candidate"].params)
     return arms
+
+
+def _as_far_as_it_got(plan: Plan, arms: Mapping[str, Sequence[Job]], loop: Loop) -> Mapping[str, Sequence[Job]]:
+    """The arms, that of a proposed recipe which was given up without the seeds after that."""
+    runs = arms[PROPOSED]
+    trained = loop.ap(runs)
+    return {**arms, PROPOSED: runs[: given_up_after(plan, loop.ap(arms["baseline"]), trained) or len(trained)]}
+
+
+def _proposal(plan: Plan) -> Mapping[str, Any] | None:
+    """What the proposed recipe changes, by parameter, in the words of the search space."""
+    if not plan.proposed() or plan.start is None or plan.start.proposed is None:
+        return None
+    space = resolve(plan.space, plan.default_values)
+    labels = space.encode(plan.start.proposed)
+    return {name: label for name, label in labels.items() if label != space.default[name]}
 
 
 def _until_decided(

@@ -19,6 +19,9 @@ Phase = Literal["baseline", "default", "search", "confirm", "compare", "train"]
 TUNED_BASELINE = "tuned baseline"
 """The baseline's arm with the recipe that its own search found."""
 
+PROPOSED = "proposed"
+"""The candidate's arm with the recipe that a diagnosis proposes first."""
+
 _SEARCH_SEEDS_FROM = 1000
 """Trial n trains with seed 1000 + n: never a seed of the verdict, and never the same luck twice."""
 
@@ -55,11 +58,14 @@ class Start:
     """What a search knows from a diagnosis before it begins.
 
     Attributes:
+        proposed: values of the recipe that is judged before anything is searched; ``None`` where nothing is proposed,
+            or the baseline is tuned too, so that the candidate has to be.
         first: values of what is tried before the default recipe and the sampler's own; the most promising first.
         in_half: share (0 to 1) of a recipe's operations that are computed in half, by its FP32 islands.
         set_aside: in a line each, what the diagnosis proposes and the search does not try.
     """
 
+    proposed: Mapping[str, Any] | None
     first: Sequence[Mapping[str, Any]]
     in_half: Mapping[tuple[str, ...], float]
     set_aside: Sequence[str]
@@ -131,6 +137,17 @@ class Plan:
         )
         return [self._judged("confirm", arm, self._searched, changes, seed) for seed in seeds]
 
+    def proposed(self) -> list[Job]:
+        """The runs with the recipe that the diagnosis proposes first, where it is judged before the search."""
+        if self.start is None or self.start.proposed is None:
+            return []
+        candidate, changes = self.experiment.candidate, self.start.proposed
+        return [self._judged("confirm", PROPOSED, candidate, changes, seed) for seed in self._candidate_seeds]
+
+    def recipes_for(self, arm: str) -> int:
+        """Recipes that its verdict allows for: a proposed one and a tuned one are judged until either is *closed*."""
+        return 2 if arm != "default" and self.proposed() and self.has_search else 1
+
     def trial(self, number: int, changes: Mapping[str, Any]) -> Job:
         """The run of a trial: the search's split, a seed of its own."""
         seed = _SEARCH_SEEDS_FROM + number
@@ -185,7 +202,7 @@ class Plan:
     def run_count(self) -> int:
         """Runs that the plan needs, at most."""
         seeds, searches = self.max_seeds or self.seeds, len(self.searches)
-        return (2 + searches) * seeds + searches * self.trials + bool(self.start)
+        return (2 + searches + bool(self.proposed())) * seeds + searches * self.trials + bool(self.start)
 
     @property
     def margin(self) -> float:
