@@ -76,7 +76,7 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         "--diagnosis",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
-        help="Begin the search with what `python -m workspace diagnose` proposes, and end it when that is enough.",
+        help="Judge what `python -m workspace diagnose` proposes first; then search from there, as far as needed.",
     ),
     click.option("--seeds", type=click.IntRange(min=1), help="Runs of each arm for the verdict."),
     click.option(

@@ -130,8 +130,11 @@ def ap_curves(arms: Mapping[str, Sequence[Job]], folders: Mapping[str, Path]) ->
 
 
 def trials_table(study: Study | None) -> pd.DataFrame:
-    """The study's trials: ``number``, ``state``, ``value`` (AP in points, of the search split) and each parameter."""
-    rows = [] if study is None else study.trials()
+    """The study's trials: ``number``, ``state``, ``value`` (AP in points, of the search split) and each parameter.
+
+    What is only planned to be tried, as all is where a proposal closed the gap before the search, is left out.
+    """
+    rows = [] if study is None else [row for row in study.trials() if row.state != "waiting"]
     return pd.DataFrame(
         [{"number": t.number, "state": t.state, "value": t.value, **t.labels} for t in rows],
         columns=None if rows else ["number", "state", "value"],
