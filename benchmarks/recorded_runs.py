@@ -27,8 +27,8 @@ REFERENCE, DEFAULT, PROPOSAL, DIAGNOSIS = "fp32", "default", "proposal", "diagno
 class Run:
     """One run: AP in points, at its end and by epoch, and its device-seconds.
 
-    These are its steps times the median of what a step of its cause took: the machine was not equally busy all the
-    time, and which method is faster must not depend on that.
+    These are its steps times the median of what a step of its cause's arms took, which were trained when it was
+    diagnosed: the machine was not equally busy all the time, and which method is faster must not depend on that.
     """
 
     seed: int
@@ -79,7 +79,8 @@ def read_causes(file: Path) -> list[Cause]:
     found = []
     for name, part in table.groupby("cause", sort=False):
         diagnosis, rows = part[part.recipe == DIAGNOSIS], part[part.recipe != DIAGNOSIS]
-        step = float((rows.device_seconds / rows.steps).median())
+        arms = rows[rows.recipe.isin((REFERENCE, DEFAULT)) & (rows.split == "eval")]
+        step = float((arms.device_seconds / arms.steps).median())
         recipes = {str(recipe): _recipe(str(recipe), runs, step) for recipe, runs in rows.groupby("recipe", sort=False)}
         searched = {recipe: known for recipe, known in recipes.items() if known.search}
         proposals = sorted(recipe for recipe in searched if recipe.startswith(PROPOSAL))

@@ -7,7 +7,7 @@
 
 ``gaps`` trains FP32, FP16, and FP16 mended as the cause says, over the evaluation seeds. ``diagnose`` diagnoses each
 losing run as a user would, and trains what the diagnosis proposes. ``pool`` trains recipes drawn at random from what a
-user without a diagnosis would try, each in full and the first twenty in a third of the schedule too, on the search
+user without a diagnosis would try, each in full and the first ten in a third of the schedule too, on the search
 split; those that look closed there are judged over the evaluation seeds, seed by seed, as long as closing is not
 improbable. ``report`` writes ``planted.csv`` and ``planted.md``, and all finished runs as ``planted_runs.csv``, in
 which ``search_efficiency.py`` replays searches.
@@ -71,7 +71,7 @@ def main() -> None:
         chosen.output.mkdir(parents=True, exist_ok=True)
         searched = [*pool_jobs(causes, places), *proposal_jobs(causes, work_dir, seeds)]
         runs = [*gap_jobs(causes, seeds), *searched, *(run for job in searched for run in job.judged(seeds))]
-        count = write_table(runs, causes, known, work_dir, table)
+        count = write_table(runs, causes, known, table)
         write_report(causes, known, work_dir, seeds, chosen.output)
         print(f"{count} runs of {len(causes)} causes in {chosen.output}")
 

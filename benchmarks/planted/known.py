@@ -7,12 +7,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.planted.causes import Cause
+from benchmarks.planted.diagnosed import diagnosis_of
 from benchmarks.planted.runs import Job, spec_of
 from workspace.detectors import detector
 from workspace.journal import JournalReader, latest
 from workspace.orchestrator.conditions import Conditions
 from workspace.orchestrator.runs import RunRecord, run_state
 from workspace.spec import RESULT, RunSpec, run_folder
+
+
+DIAGNOSIS = "diagnosis"
+"""In place of a recipe, in the row that tells what a cause's diagnosis took."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,14 @@ class Known:
         self._given = given
         self._work_dir = work_dir
         self._rows: dict[str, KnownRun] = {}
+        self._diagnosed: dict[str, float] = {}
         self._shares: dict[tuple[object, ...], float] = {}
         self._specs: dict[tuple[object, ...], RunSpec] = {}
         if table.exists():
             with table.open(newline="") as file:
-                self._rows = {row["signature"]: _of_row(row) for row in csv.DictReader(file) if row["signature"]}
+                rows = list(csv.DictReader(file))
+            self._rows = {row["signature"]: _of_row(row) for row in rows if row["signature"]}
+            self._diagnosed = {row["cause"]: float(row["device_seconds"]) for row in rows if row["recipe"] == DIAGNOSIS}
 
     def missing(self, jobs: Iterable[Job]) -> list[Job]:
         """Those that are not finished."""
@@ -60,6 +69,14 @@ class Known:
         """AP in points by seed, of the first jobs up to one that is not finished."""
         runs = itertools.takewhile(lambda known: known[1] is not None, ((job, self.run(job)) for job in jobs))
         return {job.seed: run.ap for job, run in runs if run}
+
+    def diagnosis_seconds(self, cause: Cause) -> float | None:
+        """What the diagnosis took, both questions where it was asked twice: when it was first recorded, else now."""
+        if cause.name in self._diagnosed:
+            return self._diagnosed[cause.name]
+        said = [diagnosis_of(cause, self._work_dir, of_run=of_run) for of_run in (False, True)]
+        seconds = [content["seconds"] for content in said if content]
+        return round(sum(seconds), 2) if seconds else None
 
     def spec(self, job: Job) -> RunSpec:
         """The job's run, whether it is finished or not."""

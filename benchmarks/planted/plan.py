@@ -15,7 +15,7 @@ from workspace.search.strategy import Rules
 CHEAPER = 1 / 3
 """Share of the schedule that recipes are compared at for less."""
 
-COMPRESSED_UP_TO = 20
+COMPRESSED_UP_TO = 10
 """Recipes of a pool that are trained in the cheaper schedule too: enough to tell how it ranks them."""
 
 MARGIN = 5.0

@@ -41,7 +41,7 @@ def _draw(cause: Cause, rng: np.random.RandomState) -> dict[str, Any]:
     recipe = cause.recipe
     changes: dict[str, Any] = {
         "loss_scale": _SCALES[rng.randint(len(_SCALES))],
-        "lr": recipe.lr * float(np.exp(rng.uniform(-np.log(3), np.log(3)))),
+        "lr": _rounded(recipe.lr * float(np.exp(rng.uniform(-np.log(3), np.log(3))))),
         "warmup_steps": round(recipe.warmup_steps * float(np.exp(rng.uniform(np.log(0.5), np.log(4))))),
         "clip_norm": (None, 1.0, 10.0, 35.0)[rng.randint(4)],
     }
@@ -55,6 +55,11 @@ def _draw(cause: Cause, rng: np.random.RandomState) -> dict[str, Any]:
         changes["overflow"] = ("saturate", "inf_nan")[rng.randint(2)]
     defaults = {**vars(recipe), **vars(cause.precision)}
     return {name: value for name, value in changes.items() if value != defaults[name]}
+
+
+def _rounded(value: float) -> float:
+    """To 12 digits: the last bit of NumPy's exp is not the same on all processors, and would be another recipe."""
+    return float(f"{value:.12g}")
 
 
 def as_json(changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class Found:
         asked: the diagnosis from fresh weights.
         again: that of the losing run's weights, where the first one found nothing.
         first: what is proposed first.
+        diagnosis_seconds: that it took.
         seconds: of the diagnosis and of all runs of that proposal.
     """
 
@@ -46,6 +47,7 @@ class Found:
     asked: Asked | None
     again: Asked | None
     first: str
+    diagnosis_seconds: float | None
     seconds: float
 
     def gap(self, arm: str) -> Gap | None:
@@ -84,10 +86,10 @@ def _found(cause: Cause, known: Known, work_dir: Path, seeds: int) -> Found:
             seconds += run.seconds
     contents = [diagnosis_of(cause, work_dir, of_run=of_run) for of_run in (False, True)]
     said, again = (asked(cause, content) if content is not None else None for content in contents)
-    seconds += sum(answer.seconds for answer in (said, again) if answer is not None)
+    seconds += known.diagnosis_seconds(cause) or 0.0
     diagnosis = proposals(cause, work_dir)
     changes = diagnosis.proposals[0].changes if diagnosis and diagnosis.proposals else {}
-    return Found(cause, ap, said, again, _changes(changes), seconds)
+    return Found(cause, ap, said, again, _changes(changes), known.diagnosis_seconds(cause), seconds)
 
 
 def _row(found: Found) -> dict[str, str]:
@@ -107,7 +109,7 @@ def _row(found: Found) -> dict[str, str]:
     row["place_of_the_cause"] = str(said.place or "") if said else ""
     row["asked_of_the_run"] = _named(found.again)
     row["closed_by"] = found.first
-    row["diagnosis_seconds"] = f"{said.seconds:.0f}" if said else ""
+    row["diagnosis_seconds"] = "" if found.diagnosis_seconds is None else f"{found.diagnosis_seconds:.0f}"
     row["seconds_until_closed"] = f"{found.seconds:.0f}"
     return row
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.planted.causes import Cause
-from benchmarks.planted.diagnosed import diagnosis_of
-from benchmarks.planted.known import Known
+from benchmarks.planted.known import DIAGNOSIS, Known
 from benchmarks.planted.pool import as_json
 from benchmarks.planted.runs import Job
 from workspace.files import write_atomically
@@ -29,7 +28,7 @@ COLUMNS = (
 )
 
 
-def write_table(jobs: Iterable[Job], causes: Sequence[Cause], known: Known, work_dir: Path, out: Path) -> int:
+def write_table(jobs: Iterable[Job], causes: Sequence[Cause], known: Known, out: Path) -> int:
     """Writes the rows of the jobs that are finished, each once, and one a diagnosis; returns how many runs they are.
 
     Rows of causes that are not asked for stay as they are.
@@ -58,11 +57,9 @@ def write_table(jobs: Iterable[Job], causes: Sequence[Cause], known: Known, work
 
     nothing = {"changes": "{}", "fidelity": 1.0, "seed": 0, "split": "search", "ap": 0.0, "curve": "{}", "steps": 0}
     for cause in causes:
-        said = [content for of_run in (False, True) if (content := diagnosis_of(cause, work_dir, of_run=of_run))]
-        if said:
-            seconds = round(sum(content["seconds"] for content in said), 2)
+        if (seconds := known.diagnosis_seconds(cause)) is not None:
             rows.append(
-                {"cause": cause.name, "recipe": "diagnosis", **nothing, "device_seconds": seconds, "flops_in_half": 0.0}
+                {"cause": cause.name, "recipe": DIAGNOSIS, **nothing, "device_seconds": seconds, "flops_in_half": 0.0}
             )
 
     def write(path: Path) -> None:

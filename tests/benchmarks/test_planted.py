@@ -203,7 +203,7 @@ def test_a_run_is_trained_once_and_becomes_a_row(given: Conditions, tmp_path: Pa
     assert "1 runs to be trained" in capsys.readouterr().out
     assert known.missing([job]) == []
     unfinished = dataclasses.replace(job, seed=1)
-    assert write_table([job, job, unfinished], [job.cause], known, work_dir, file) == 1
+    assert write_table([job, job, unfinished], [job.cause], known, file) == 1
     table = pd.read_csv(file)
     assert tuple(table.columns) == COLUMNS
     write_report([job.cause], known, work_dir, 2, tmp_path)
@@ -218,7 +218,7 @@ def test_a_run_is_trained_once_and_becomes_a_row(given: Conditions, tmp_path: Pa
     assert elsewhere.missing([job, unfinished]) == [unfinished]
     assert elsewhere.missing([dataclasses.replace(job, changes={"lr": 2e-3})]) != []
     other = named("iou_loss")
-    assert write_table([], [other], elsewhere, tmp_path, file) == 0  # what was not asked for stays
+    assert write_table([], [other], elsewhere, file) == 0  # what was not asked for stays
     assert pd.read_csv(file).cause.tolist() == ["scene_coordinates"]
 
 
