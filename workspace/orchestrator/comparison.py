@@ -19,6 +19,7 @@ from workspace.gap import (
 )
 from workspace.orchestrator.details import Details, gap_details
 from workspace.orchestrator.looks import Looks
+from workspace.orchestrator.picture_intervals import PictureIntervals
 from workspace.orchestrator.plan import ComparisonPlan, Job
 from workspace.orchestrator.report import Cost, diverged_runs, gap_json, lost_references, reservations
 from workspace.orchestrator.runs import RunRecord
@@ -252,6 +253,7 @@ def build_comparison(
     cost: Cost,
     looks: Looks | None = None,
     folders: Mapping[str, Path] | None = None,
+    known: PictureIntervals | None = None,
 ) -> ComparisonReport:
     """Judges the contrasts of which all runs finished.
 
@@ -261,6 +263,7 @@ def build_comparison(
         failures: reasons of the others, by name.
         looks: that were taken before; this one is added. ``None`` where none are remembered.
         folders: of the runs, by signature; ``None`` where gaps are not to be taken apart.
+        known: intervals over pictures of earlier starts, and of this one for later ones; ``None`` where none are kept.
 
     Raises:
         UserError: the AP of a run is no number, or no percentage.
@@ -281,7 +284,7 @@ def build_comparison(
         weights=comparison.contrasts,
         pairs=comparison.gaps,
         contrasts=contrasts,
-        details={} if folders is None else gap_details(gaps, pairs, records, folders),
+        details={} if folders is None else gap_details(gaps, pairs, records, folders, known),
         parts=comparison.parts,
         published={name: PublishedRow.of(detector(model)) for name, model in comparison.published.items()},
         failures=failures,

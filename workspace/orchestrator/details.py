@@ -9,6 +9,7 @@ import pandas as pd
 
 from workspace.gap import Effect, Gap, PictureInterval, bootstrap_pictures, measure_effect
 from workspace.matches import MATCHES, SIZES, Matches
+from workspace.orchestrator.picture_intervals import PictureIntervals
 from workspace.orchestrator.plan import Job
 from workspace.orchestrator.runs import RunRecord
 
@@ -46,6 +47,7 @@ def gap_details(
     pairs: Mapping[str, tuple[Sequence[Job], Sequence[Job]]],
     records: Mapping[str, RunRecord],
     folders: Mapping[str, Path],
+    known: PictureIntervals | None = None,
 ) -> dict[str, Details]:
     """Takes gaps apart, each on the seeds that it was judged on.
 
@@ -53,6 +55,7 @@ def gap_details(
         gaps: by name.
         pairs: the runs of each one's baseline and candidate.
         records, folders: of their runs, by signature.
+        known: intervals over pictures of earlier starts; ``None`` where none are kept.
 
     Raises:
         UserError: a file of matches that is none, or that is of other pictures.
@@ -66,7 +69,15 @@ def gap_details(
             loaded[signature] = Matches.load(path) if path.exists() else None
         return loaded[signature]
 
-    return {name: _details(_judged(gap, *pairs[name]), records, matches) for name, gap in gaps.items()}
+    def pictures(runs: Mapping[str, Sequence[Job]]) -> PictureInterval:
+        arms = {side: [found for job in jobs if (found := matches(job))] for side, jobs in runs.items()}
+        if known is None:
+            return bootstrap_pictures(**arms)
+        signatures = {side: [job.spec.signature for job in jobs] for side, jobs in runs.items()}
+        files = {side: {name: folders[name] / MATCHES for name in names} for side, names in signatures.items()}
+        return known.of(**files, work_out=lambda: bootstrap_pictures(**arms))
+
+    return {name: _details(_judged(gap, *pairs[name]), records, matches, pictures) for name, gap in gaps.items()}
 
 
 def details_table(details: Mapping[str, Details]) -> pd.DataFrame:
@@ -108,13 +119,14 @@ def _details(
     runs: Mapping[str, Sequence[Job]],
     records: Mapping[str, RunRecord],
     matches: Callable[[Job], Matches | None],
+    pictures_of: Callable[[Mapping[str, Sequence[Job]]], PictureInterval],
 ) -> Details:
     unknown = [job.name for side in runs.values() for job in side if matches(job) is None]
     found = {side: {job.spec.seed: known for job in jobs if (known := matches(job))} for side, jobs in runs.items()}
     classes: dict[str, Effect] = {}
     pictures = None
     if not unknown:
-        pictures = bootstrap_pictures(list(found["baseline"].values()), list(found["candidate"].values()))
+        pictures = pictures_of(runs)
         by_class = {side: {seed: run.average_precision() for seed, run in arm.items()} for side, arm in found.items()}
         for index, name in enumerate(next(iter(found["baseline"].values())).classes):
             values = {side: {seed: float(ap[index]) for seed, ap in arm.items()} for side, arm in by_class.items()}

@@ -25,6 +25,7 @@ from workspace.orchestrator.display import print_plan
 from workspace.orchestrator.listing import ListedRun, list_comparison, list_experiment
 from workspace.orchestrator.looks import Looks, seeds_to_come
 from workspace.orchestrator.loop import KEPT, Loop
+from workspace.orchestrator.picture_intervals import PictureIntervals
 from workspace.orchestrator.plan import PROPOSED, TUNED_BASELINE, ComparisonPlan, Job, Plan
 from workspace.orchestrator.playing import (
     backbone_weights,
@@ -192,6 +193,7 @@ def _phases(
         looks=Looks(folder),
         found=found,
         folders=loop.folders,
+        known=PictureIntervals(folder),
     )
     return report, jobs
 
@@ -276,6 +278,7 @@ def _play_comparison(plan: ComparisonPlan, settings: Settings, console: Console,
             cost=_cost(loop),
             looks=Looks(folder),
             folders=loop.folders,
+            known=PictureIntervals(folder),
         )
         figure = write_comparison(folder, report, loop.tracker)
     if json_file is not None:
