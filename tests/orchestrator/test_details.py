@@ -1,5 +1,6 @@
 """A gap taken apart: by class and size over seeds, and over pictures."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from workspace.gap import PictureInterval, bootstrap_pictures, measure_effect
 from workspace.matches import MATCHES, Matches
 from workspace.orchestrator.details import details_table, picture_lines
 from workspace.orchestrator.picture_intervals import PICTURES_FILE, PictureIntervals
-from workspace.orchestrator.plan import Job
+from workspace.orchestrator.plan import Job, Plan
 from workspace.orchestrator.report import Cost, Report, build_report
 from workspace.orchestrator.runs import RunRecord
 from workspace.orchestrator.tables import details_tables
@@ -42,8 +43,10 @@ def matches(hit_rate: Sequence[float], seed: int, *, first_picture: int = 1) -> 
     )
 
 
-def report(tmp_path: Path, *, without: str = "", known: PictureIntervals | None = None) -> Report:
-    small = plan()
+def report(
+    tmp_path: Path, *, without: str = "", known: PictureIntervals | None = None, small: Plan | None = None
+) -> Report:
+    small = small or plan()
     jobs: dict[str, Sequence[Job]] = {"baseline": small.baseline(), "default": small.default()}
     records, folders = {}, {}
     for arm, rates in (("baseline", (0.9, 0.8)), ("default", (0.9, 0.3))):
@@ -79,6 +82,17 @@ def test_by_class_and_size_over_seeds(tmp_path: Path) -> None:
     arms = {name: {0: 30.0, 1: 31.0, 2: 32.0} for name in ("baseline", "candidate")}
     assert found.sizes["small"] == measure_effect(arms, {"baseline": -1.0, "candidate": 1.0})
     assert "large" not in found.sizes, "no object of that size"
+
+
+def test_of_seeds_that_were_added_the_intervals_allow_for_the_looks_of_the_whole_gap(tmp_path: Path) -> None:
+    once = report(tmp_path).details["default"]
+    adding = dataclasses.replace(plan(), max_seeds=8)
+    among_looks = report(tmp_path, small=adding).details["default"]
+    for part in ("dot", "ring"):
+        assert among_looks.classes[part].sequential
+        assert among_looks.classes[part].low < once.classes[part].low
+    assert among_looks.sizes["small"].high > once.sizes["small"].high
+    assert among_looks.pictures == once.pictures
 
 
 def test_the_answer_has_them(tmp_path: Path) -> None:

@@ -7,7 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from workspace.gap import Effect, Gap, PictureInterval, bootstrap_pictures, measure_effect
+from workspace.gap import (
+    Effect,
+    Gap,
+    PictureInterval,
+    bootstrap_pictures,
+    measure_effect,
+    measure_effect_sequentially,
+)
 from workspace.matches import MATCHES, SIZES, Matches
 from workspace.orchestrator.picture_intervals import PictureIntervals
 from workspace.orchestrator.plan import Job
@@ -77,7 +84,7 @@ def gap_details(
         files = {side: {name: folders[name] / MATCHES for name in names} for side, names in signatures.items()}
         return known.of(**files, work_out=lambda: bootstrap_pictures(**arms))
 
-    return {name: _details(_judged(gap, *pairs[name]), records, matches, pictures) for name, gap in gaps.items()}
+    return {name: _details(gap, _judged(gap, *pairs[name]), records, matches, pictures) for name, gap in gaps.items()}
 
 
 def details_table(details: Mapping[str, Details]) -> pd.DataFrame:
@@ -116,6 +123,7 @@ def _judged(gap: Gap, baseline: Sequence[Job], candidate: Sequence[Job]) -> dict
 
 
 def _details(
+    gap: Gap,
     runs: Mapping[str, Sequence[Job]],
     records: Mapping[str, RunRecord],
     matches: Callable[[Job], Matches | None],
@@ -130,7 +138,7 @@ def _details(
         by_class = {side: {seed: run.average_precision() for seed, run in arm.items()} for side, arm in found.items()}
         for index, name in enumerate(next(iter(found["baseline"].values())).classes):
             values = {side: {seed: float(ap[index]) for seed, ap in arm.items()} for side, arm in by_class.items()}
-            classes |= _effect(name, values)
+            classes |= _effect(name, values, gap)
     sizes: dict[str, Effect] = {}
     for size in SIZES[1:]:
         metric = f"{next(iter(runs['baseline'])).metric}_{size[0]}"
@@ -138,14 +146,17 @@ def _details(
             side: {job.spec.seed: records[job.spec.signature].metrics.get(metric, float("nan")) for job in jobs}
             for side, jobs in runs.items()
         }
-        sizes |= _effect(size, values)
+        sizes |= _effect(size, values, gap)
     return Details(classes=classes, sizes=sizes, pictures=pictures, unknown=unknown)
 
 
-def _effect(name: str, values: Mapping[str, Mapping[int, float]]) -> dict[str, Effect]:
-    """The gap under that name; nothing where a run has no AP of it, for want of such objects."""
-    known = all(0 <= ap <= 100 for arm in values.values() for ap in arm.values())
-    return {name: measure_effect(values, _GAP)} if known else {}
+def _effect(name: str, values: Mapping[str, Mapping[int, float]], gap: Gap) -> dict[str, Effect]:
+    """The part of the gap under that name; nothing where a run has no AP of it, for want of such objects."""
+    if not all(0 <= ap <= 100 for arm in values.values() for ap in arm.values()):
+        return {}
+    # Where the whole gap's verdict decided how many seeds there are, its parts allow for its looks.
+    measure = measure_effect_sequentially if gap.sequential else measure_effect
+    return {name: measure(values, _GAP)}
 
 
 def _effect_json(effect: Effect) -> dict[str, Any]:
