@@ -122,8 +122,8 @@ class Matches:
             for index, curves in enumerate(self._curves(area)):
                 is_known = positives[index] > 0
                 if is_known.any():
-                    precision = curves.precision(weights, np.where(is_known, positives[index], np.nan))
-                    found[first : first + _AT_ONCE, index] = 100 * precision
+                    precision = curves.precision(weights, np.maximum(positives[index], 1))
+                    found[first : first + _AT_ONCE, index] = np.where(is_known, 100 * precision, np.nan)
         return found
 
     def _curves(self, area: int) -> "list[_Curves]":
@@ -174,9 +174,9 @@ class _Curves:
 
         Args:
             weights: whole numbers, of the pictures; (pictures, choices).
-            positives: objects to be found, by these weights; nan where there are none, and so is what is returned.
+            positives: objects to be found, by these weights, above 0.
         """
-        total = np.where(np.isnan(positives), np.nan, 0.0)
+        total = np.zeros(weights.shape[1])
         if not self._found.size:
             return total
         seen = np.cumsum(np.add.reduceat(weights.take(self._seen, axis=0), self._starts, axis=0), axis=0)
@@ -189,7 +189,9 @@ class _Curves:
             if ignored.size:
                 upto -= _sums_before(weights.take(ignored, axis=0)).take(before, axis=0)
             falling = np.maximum.accumulate((hit / np.maximum(upto, 1))[::-1], axis=0)[::-1]
-            total += np.einsum("ij,ij->j", falling, np.diff(_recalls_reached(hit / positives), axis=0, prepend=0))
+            reached = _recalls_reached(hit / positives)
+            reached[1:] -= reached[:-1].copy()  # by each detection that no one before it has
+            total += np.einsum("ij,ij->j", falling, reached)
         return total / len(_RECALLS) / len(self._thresholds)
 
 
@@ -200,10 +202,10 @@ def _sums_before(values: Floats) -> Floats:
     return sums
 
 
-def _recalls_reached(recall: Floats) -> Floats:
+def _recalls_reached(recall: Floats) -> NDArray[np.intp]:
     """How many of the 101 recalls are at or below each; as ``searchsorted`` on the right, in a tenth of its time."""
-    nearest = np.nan_to_num(np.minimum(recall, 1) * (len(_RECALLS) - 1) + 0.5).astype(np.intp)
-    found: Floats = nearest + (_RECALLS.take(nearest) <= recall)
+    nearest = (np.minimum(recall, 1) * (len(_RECALLS) - 1) + 0.5).astype(np.intp)
+    found: NDArray[np.intp] = nearest + (_RECALLS.take(nearest) <= recall)
     return found
 
 
