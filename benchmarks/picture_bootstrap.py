@@ -4,7 +4,7 @@
 
 The matches are made up: classes of very different frequency, as COCO's are, detections that find an object more often
 the higher their score, and a few that COCO's evaluation ignores for crowds. Prints the seconds of one gap's interval,
-and the ratio to scoring each of its resamples by itself, which some of them are for.
+and the ratio to scoring each of its resamples by itself, of which a few are timed.
 """
 
 import argparse
