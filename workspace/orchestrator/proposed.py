@@ -42,7 +42,7 @@ def given_up_after(plan: Plan, baseline: AP, proposed: AP) -> int | None:
         baseline, proposed: AP of the runs that are finished.
     """
     if plan.max_seeds is None:
-        counts, final = range(1, plan.seeds), plan.seeds
+        counts, final = list(range(1, plan.seeds)), plan.seeds
         if len(baseline) < plan.seeds:
             return None
     else:
