@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from sequential_designs import designs
+from simulated_effects import INTERACTION, MAIN_EFFECT, effect_over_looks, main_effect
 
 from workspace.gap import (
     LOOKS,
@@ -31,7 +32,6 @@ STUDIES = 10_000
 SEEDS = (2, 3, 4, 5, 6, 8, 10)
 SDS = ((0.5, 0.5), (1.0, 1.0), (1.0, 2.0), (2.0, 1.0), (0.2, 1.0))
 CORRELATIONS = (-0.3, 0.0, 0.3, 0.6, 0.9)
-MAIN_EFFECT = (-0.5, -0.5, 0.5, 0.5)
 FOUR_SDS = ((1.0, 1.0, 1.0, 1.0), (0.5, 1.0, 2.0, 1.0))
 
 
@@ -97,32 +97,15 @@ def fixed_seeds() -> None:
     table(
         ["sds of the arms", "correlation, within"],
         [
-            ([", ".join(map(str, sds)), f"{rho}, {within}"], [main_effect(sds, rho, seeds, within) for seeds in SEEDS])
+            (
+                [", ".join(map(str, sds)), f"{rho}, {within}"],
+                [main_effect(sds, rho, seeds, within, STUDIES) for seeds in SEEDS],
+            )
             for sds in FOUR_SDS
             for rho in (0.0, 0.3, 0.6)
             for within in ("all", "sign")
         ],
     )
-
-
-def main_effect(sds: tuple[float, ...], correlation: float, seeds: int, within: str) -> float:
-    """Share of studies whose interval lies above a main effect of zero.
-
-    Args:
-        within: ``all`` arms share a part of their luck with a seed, or those of one ``sign`` of weight do.
-    """
-    rng = np.random.default_rng(0)
-    luck = rng.standard_normal((2, STUDIES, seeds))
-    arms = [
-        sd
-        * (
-            np.sqrt(correlation) * luck[int(within == "sign" and weight > 0)]
-            + np.sqrt(1 - correlation) * rng.standard_normal((STUDIES, seeds))
-        )
-        for sd, weight in zip(sds, MAIN_EFFECT, strict=True)
-    ]
-    low, _ = contrast(arms, MAIN_EFFECT, same_seeds=True).interval()
-    return float((low > 0).mean())
 
 
 def simulate(
@@ -183,6 +166,17 @@ def added_seeds() -> None:
             ],
             LOOKS,
         )
+    heading("Seeds added by verdicts on gaps: an effect's interval lies above the truth at any look by that number")
+    table(
+        ["weights", "sds of the arms", "correlation"],
+        [
+            ([name, ", ".join(map(str, sds)), f"{rho}"], effect_over_looks(weights, sds, rho, STUDIES))
+            for name, weights in (("main effect", MAIN_EFFECT), ("interaction", INTERACTION))
+            for sds in (*FOUR_SDS, (0.2, 1.0, 1.0, 1.0), (0.2, 0.2, 0.2, 1.0))
+            for rho in (0.0, 0.3, 0.6)
+        ],
+        LOOKS,
+    )
     for sd in (0.5, 1.0):
         heading(f"Rules for looking again: *closed* by that number of seeds, true gap 0 AP, margin 1 AP, sd {sd:g} AP")
         table(["rule"], [([rule.name], rule.closed) for rule in designs(1.0, sd, 24, STUDIES)], looks)

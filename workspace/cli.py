@@ -83,7 +83,8 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         "--max-seeds",
         type=click.IntRange(min=2),
         metavar="N",
-        help="Add seeds until the verdict is decided, to N an arm at most; the interval then allows for the looks.",
+        help="Add seeds until the verdict is decided, to N an arm at most; the interval then allows for the looks. "
+        "A comparison adds them to the arms of each gap that is undecided.",
     ),
     click.option(
         "--tune-baseline",

@@ -13,7 +13,7 @@ from workspace.gap.calibration import (
 from workspace.gap.effect import Effect, measure_effect
 from workspace.gap.futility import FUTILE, chance_of_closing
 from workspace.gap.pictures import PictureInterval, bootstrap_pictures
-from workspace.gap.sequential import LOOKS, measure_sequentially, next_look
+from workspace.gap.sequential import LOOKS, measure_effect_sequentially, measure_sequentially, next_look
 from workspace.gap.verdict import Gap, Verdict, measure_gap
 from workspace.gap.words import effect_sentence, sentence
 
@@ -32,6 +32,7 @@ __all__ = [
     "chance_of_closing",
     "effect_sentence",
     "measure_effect",
+    "measure_effect_sequentially",
     "measure_gap",
     "measure_sequentially",
     "next_look",

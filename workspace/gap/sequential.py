@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from workspace.gap.contrast import NO_SPREAD
+from workspace.gap.effect import Effect, measure_effect
 from workspace.gap.planning import POWER, ErrorWith, Further, power
 from workspace.gap.verdict import Gap, check_question, measured
 
@@ -62,6 +63,25 @@ def measure_sequentially(
         if gap.verdict != "undecided":
             break
     return replace(gap, sequential=True, recipes=recipes)
+
+
+def measure_effect_sequentially(arms: Mapping[str, Mapping[int, float]], weights: Mapping[str, float]) -> Effect:
+    """Contrast arms as `measure_effect` does, where verdicts on gaps between them decided how many seeds they have.
+
+    An effect has no verdict that could end the looking; others end it, and not by chance alone: they saw the same
+    arms. Since the intervals of all looks cover the truth together, so does the one at whichever look it ended. It is
+    that of the last look which all arms have reached, on the first seeds of each by number.
+
+    Args:
+        arms, weights: as for `measure_effect`.
+
+    Raises:
+        UserError, KeyError: as `measure_effect`.
+    """
+    fewest = min(len(arms[name]) for name in weights)
+    look = max((look for look in LOOKS if look <= fewest), default=1)
+    first = {name: _first(arms[name], look) for name in weights}
+    return replace(measure_effect(first, weights, level(look)), sequential=True)
 
 
 def next_look(seeds: int) -> int | None:

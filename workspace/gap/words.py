@@ -38,7 +38,8 @@ def effect_sentence(effect: Effect, *, name: str, metric: str = "AP") -> str:
     if effect.low is None or effect.high is None:
         grounds = f"{seeds}, no interval"
     else:
-        grounds = f"90 % interval {effect.low:+z.2f} to {effect.high:+z.2f}, {seeds}{paired}"
+        looks = " that allows for looks" if effect.sequential else ""
+        grounds = f"90 % interval{looks} {effect.low:+z.2f} to {effect.high:+z.2f}, {seeds}{paired}"
     return f"{name}: {effect.mean:+z.2f} {metric} ({grounds})."
 
 

@@ -123,8 +123,13 @@ def _ap(work_dir: Path, spec: RunSpec) -> float | None:
 
 
 def list_comparison(plan: ComparisonPlan, work_dir: Path) -> Sequence[ListedRun]:
-    """All runs that the plan needs, arm by arm."""
-    return [_listed(plan, job, work_dir) for jobs in plan.arms().values() for job in jobs]
+    """All runs that the plan needs, arm by arm; at most, where seeds are added."""
+    at_least = plan.seeds
+    arms: dict[str, Sequence[Job]] = {**plan.at(plan.max_seeds or plan.seeds).arms()}
+    if plan.max_seeds is not None:
+        needed = seeds_to_come(plan, {arm: _finished(jobs, work_dir) for arm, jobs in arms.items()})
+        arms = {arm: jobs[: max(needed[arm], at_least)] for arm, jobs in arms.items()}
+    return [_listed(plan, job, work_dir) for jobs in arms.values() for job in jobs]
 
 
 def _listed(

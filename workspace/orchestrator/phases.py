@@ -1,10 +1,10 @@
 """Plays an experiment (baseline, default, search, confirm, verdict) or a comparison, or lists the runs it takes."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 
@@ -25,6 +25,7 @@ from workspace.orchestrator.display import print_plan
 from workspace.orchestrator.listing import ListedRun, list_comparison, list_experiment
 from workspace.orchestrator.looks import Looks, seeds_to_come
 from workspace.orchestrator.loop import KEPT, Loop
+from workspace.orchestrator.picture_intervals import PictureIntervals
 from workspace.orchestrator.plan import PROPOSED, TUNED_BASELINE, ComparisonPlan, Job, Plan
 from workspace.orchestrator.playing import (
     backbone_weights,
@@ -44,6 +45,8 @@ from workspace.orchestrator.tables import comparison_tables, details_tables, fro
 from workspace.orchestrator.trials import open_study, search, study_exists
 from workspace.search import Study, Trial, resolve
 from workspace.spec import RunSpec
+
+AnyPlan = TypeVar("AnyPlan", Plan, ComparisonPlan)
 
 
 def play(question: Experiment | Comparison, settings: Settings, json_file: Path | None = None) -> None:
@@ -105,15 +108,11 @@ def _comparison_plan(comparison: Comparison, settings: Settings, given: Conditio
             raise UserError(f"{option} {value}: {comparison.name} compares arms and searches nothing; leave it out")
     if settings.tune_baseline:
         raise UserError(f"--tune-baseline: {comparison.name} compares arms and searches nothing; leave it out")
-    if settings.max_seeds is not None:
-        raise UserError(
-            f"--max-seeds {settings.max_seeds}: {comparison.name} judges several gaps at one number of seeds; "
-            "fix it beforehand, with --seeds"
-        )
     return ComparisonPlan(
         comparison=comparison,
         conditions=given,
         seeds=comparison.efforts[settings.scale].seeds if settings.seeds is None else settings.seeds,
+        max_seeds=settings.max_seeds,
     )
 
 
@@ -136,7 +135,7 @@ def _play_experiment(plan: Plan, settings: Settings, console: Console, json_file
         weights=weights,
     ) as loop:
         folder = _folder(settings, plan)
-        report, arms = _phases(plan, loop, studies, Looks(folder))
+        report, arms = _phases(plan, loop, studies, folder)
         curves = ap_curves(arms, loop.folders)
         figure = write_results(folder, report, curves, loop.tracker, studies)
     if json_file is not None:
@@ -149,9 +148,13 @@ def _play_experiment(plan: Plan, settings: Settings, console: Console, json_file
 
 
 def _phases(
-    plan: Plan, loop: Loop, studies: Sequence[Study], looks: Looks
+    plan: Plan, loop: Loop, studies: Sequence[Study], folder: Path
 ) -> tuple[Report, Mapping[str, Sequence[Job]]]:
-    """Trains all arms and judges them; returns the report and each arm's runs."""
+    """Trains all arms and judges them; returns the report and each arm's runs.
+
+    Args:
+        folder: of this experiment under these conditions.
+    """
     untuned: Mapping[str, Sequence[Job]] = _arms(plan, {})
     waiting: Iterator[Job] = itertools.chain(untuned["baseline"], untuned["default"])
     winners: dict[str, Trial] = {}
@@ -160,7 +163,7 @@ def _phases(
     if PROPOSED in untuned:
         loop.play(itertools.chain(waiting, proposed_jobs(plan, loop.ap)))
         waiting = iter(())
-        untuned = _until_decided(plan, loop, _as_far_as_it_got(plan, untuned, loop), {})
+        untuned = _until_decided(plan, loop, _as_far_as_it_got(plan, untuned, loop), lambda at: _arms(at, {}))
         is_closed = closes(plan, {arm: loop.ap(runs) for arm, runs in untuned.items()})
     for searching, study in () if is_closed else zip(plan.searches, studies, strict=True):
         loop.study = study
@@ -176,7 +179,7 @@ def _phases(
         winners[searching.searched] = winner
     tuned = {arm: runs for arm, runs in _arms(plan, winners).items() if arm not in untuned}
     loop.play(itertools.chain(waiting, *tuned.values()))
-    jobs = _until_decided(plan, loop, {**untuned, **tuned}, winners)
+    jobs = _until_decided(plan, loop, {**untuned, **tuned}, lambda at: _arms(at, winners))
     best = {searched: {"trial": winner.number, "params": winner.labels} for searched, winner in winners.items()}
     report = build_report(
         plan,
@@ -187,9 +190,10 @@ def _phases(
         best_baseline=best.get("baseline"),
         proposal=_proposal(plan),
         cost=_cost(loop),
-        looks=looks,
+        looks=Looks(folder),
         found=found,
         folders=loop.folders,
+        known=PictureIntervals(folder),
     )
     return report, jobs
 
@@ -223,13 +227,23 @@ def _proposal(plan: Plan) -> Mapping[str, Any] | None:
 
 
 def _until_decided(
-    plan: Plan, loop: Loop, jobs: Mapping[str, Sequence[Job]], winners: Mapping[str, Trial]
+    plan: AnyPlan,
+    loop: Loop,
+    jobs: Mapping[str, Sequence[Job]],
+    arms_of: Callable[[AnyPlan], Mapping[str, Sequence[Job]]],
 ) -> Mapping[str, Sequence[Job]]:
-    """The arms with seeds added to those whose verdict waits for them, from look to look, where the plan has more."""
+    """The arms with seeds added to those whose verdict waits for them, from look to look, where the plan has more.
+
+    An arm of which a run failed is given no more, nor is another for its sake: their verdict waits for that run.
+
+    Args:
+        arms_of: all arms' runs at a look.
+    """
     while plan.max_seeds is not None and plan.seeds < plan.max_seeds:
         plan = plan.at(next_look(plan.seeds) or plan.max_seeds)
-        needed = seeds_to_come(plan, {arm: loop.ap(runs) for arm, runs in jobs.items()})
-        more = {arm: runs[: max(needed[arm], len(jobs[arm]))] for arm, runs in _arms(plan, winners).items()}
+        whole = {arm: runs for arm, runs in jobs.items() if all(job.spec.signature in loop.records for job in runs)}
+        needed = seeds_to_come(plan, {arm: loop.ap(runs) for arm, runs in whole.items()})
+        more = {arm: runs[: max(needed.get(arm, 0), len(jobs[arm]))] for arm, runs in arms_of(plan).items()}
         added = [job for arm, runs in more.items() for job in runs[len(jobs[arm]) :]]
         if not added:
             break
@@ -241,22 +255,32 @@ def _until_decided(
 
 
 def _play_comparison(plan: ComparisonPlan, settings: Settings, console: Console, json_file: Path | None) -> None:
-    arms = plan.arms()
-    jobs = [job for arm in arms.values() for job in arm]
+    arms: Mapping[str, Sequence[Job]] = plan.arms()
     with playing(
         plan.name,
         plan.conditions,
         settings,
         console=console,
-        runs=len(jobs),
+        runs=plan.run_count,
         params={"margin": plan.margin, "arms": ", ".join(arms)},
-        tags={"seeds": plan.seeds},
+        tags={"seeds": plan.max_seeds or plan.seeds},
         weights=_prepared(_due(list_comparison(plan, settings.work_dir)), plan.conditions, settings),
         keeps_going=True,
     ) as loop:
-        loop.play(iter(jobs))
-        report = build_comparison(plan, loop.records, failures=loop.failures, cost=_cost(loop), folders=loop.folders)
-        figure = write_comparison(_folder(settings, plan), report, loop.tracker)
+        loop.play(itertools.chain(*arms.values()))
+        arms = _until_decided(plan, loop, arms, ComparisonPlan.arms)
+        folder = _folder(settings, plan)
+        report = build_comparison(
+            plan,
+            arms,
+            loop.records,
+            failures=loop.failures,
+            cost=_cost(loop),
+            looks=Looks(folder),
+            folders=loop.folders,
+            known=PictureIntervals(folder),
+        )
+        figure = write_comparison(folder, report, loop.tracker)
     if json_file is not None:
         write_json(json_file, report.to_json())
     for table in comparison_tables(report):
@@ -266,7 +290,8 @@ def _play_comparison(plan: ComparisonPlan, settings: Settings, console: Console,
     _show(console, figure, viewers(settings))
     if report.failures:
         failed = "; ".join(f"{name}: {reason}" for name, reason in report.failures.items())
-        raise UserError(f"{len(report.failures)} of {len(jobs)} runs failed: {failed}; {KEPT}")
+        asked = sum(map(len, arms.values()))
+        raise UserError(f"{len(report.failures)} of {asked} runs failed: {failed}; {KEPT}")
 
 
 def _due(runs: Iterable[ListedRun]) -> list[RunSpec]:

@@ -1,7 +1,7 @@
 """From an experiment to its runs: which specs it needs, and in which role."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -105,12 +105,7 @@ class Plan:
         if self.seeds < 1 or self.trials < 0:
             raise UserError(f"{self.seeds} seeds, {self.trials} trials: at least 1 seed and 0 trials are needed")
         if self.max_seeds is not None:
-            if self.max_seeds not in LOOKS or self.max_seeds < self.seeds:
-                raise UserError(
-                    f"--max-seeds {self.max_seeds}: seeds are added from one look to the next; "
-                    f"take {_listed(look for look in LOOKS if look >= self.seeds)}"
-                )
-            object.__setattr__(self, "seeds", next_look(self.seeds - 1))
+            object.__setattr__(self, "seeds", _first_look(self.seeds, self.max_seeds))
         if self.tune_baseline and not (self.trials and self.for_baseline().space):
             raise UserError(
                 f"--tune-baseline: experiment {self.name} searches nothing that its baseline has; leave it out"
@@ -186,6 +181,10 @@ class Plan:
         """The arm that a candidate's arm is judged against."""
         return TUNED_BASELINE if self.tune_baseline and arm == "tuned" else "baseline"
 
+    def pairs(self, arms: Collection[str]) -> dict[str, tuple[str, str]]:
+        """By candidate's arm, the two that each verdict on those arms is of: baseline's and candidate's."""
+        return {arm: (self.reference(arm), arm) for arm in self.judged(arms)}
+
     @property
     def space(self) -> Mapping[str, Word]:
         """What is searched; for a baseline that is no mixed precision, without what only those have."""
@@ -248,13 +247,27 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonPlan:
-    """The runs of one comparison under the conditions of one start."""
+    """The runs of one comparison under the conditions of one start.
+
+    Attributes:
+        seeds: of each arm; with ``max_seeds``, at the look that is planned.
+        max_seeds: of each arm of a gap, where seeds are added until that gap is decided: one of `workspace.gap.LOOKS`.
+            ``None`` for one look at ``seeds``.
+    """
 
     comparison: Comparison
     conditions: Conditions
     seeds: int
+    max_seeds: int | None = None
 
     def __post_init__(self) -> None:
+        if self.max_seeds is not None:
+            if not self.comparison.gaps:
+                raise UserError(
+                    f"--max-seeds {self.max_seeds}: {self.comparison.name} has effects alone, and no verdict on a gap "
+                    "that could end the adding of seeds; fix their number, with --seeds"
+                )
+            object.__setattr__(self, "seeds", _first_look(self.seeds, self.max_seeds))
         if not 1 <= self.seeds <= _SEARCH_SEEDS_FROM:
             raise UserError(f"{self.seeds} seeds: at least 1 and at most {_SEARCH_SEEDS_FROM} are needed")
         if len({self._spec(arm, seed=0).signature for arm in self.comparison.arms}) < len(self.comparison.arms):
@@ -285,6 +298,27 @@ class ComparisonPlan:
             for name in self.comparison.arms
         }
 
+    def at(self, seeds: int) -> "ComparisonPlan":
+        """The same plan with that many seeds of each arm."""
+        return dataclasses.replace(self, seeds=seeds)
+
+    def pairs(self, arms: Collection[str]) -> dict[str, tuple[str, str]]:
+        """By contrast, the two arms that each verdict on those arms is of: baseline's and candidate's."""
+        return {name: pair for name, pair in self.comparison.gaps.items() if set(pair) <= set(arms)}
+
+    def recipes_for(self, contrast: str) -> int:
+        """Recipes that its verdict allows for: one, for each contrast is its own question."""
+        return 1
+
+    def adds_to(self, arm: str) -> bool:
+        """Whether the arm's number of seeds is for verdicts to decide."""
+        return self.max_seeds is not None and any(arm in pair for pair in self.comparison.gaps.values())
+
+    @property
+    def run_count(self) -> int:
+        """Runs that the plan needs, at most."""
+        return sum((self.max_seeds or 0) if self.adds_to(arm) else self.seeds for arm in self.comparison.arms)
+
     @property
     def margin(self) -> float:
         return self.comparison.efforts[self.conditions.scale].margin
@@ -293,6 +327,16 @@ class ComparisonPlan:
         arm = self.comparison.arms[name]
         recipe = detector(arm.detector).variant(self.conditions.scale).recipe_named(arm.recipe)
         return self.conditions.spec(arm.detector, arm.precision, recipe, seed=seed)
+
+
+def _first_look(seeds: int, most: int) -> int:
+    """The first look from that many seeds on; `UserError` where the last one is none, or lies before."""
+    if most not in LOOKS or most < seeds:
+        raise UserError(
+            f"--max-seeds {most}: seeds are added from one look to the next; "
+            f"take {_listed(look for look in LOOKS if look >= seeds)}"
+        )
+    return next_look(seeds - 1) or most
 
 
 def _listed(looks: Iterable[int]) -> str:

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
 from workspace.gap import FUTILE, LOOKS, Gap, chance_of_closing, measure_gap, measure_sequentially
-from workspace.orchestrator.plan import PROPOSED, Job, Plan
+from workspace.orchestrator.plan import PROPOSED, ComparisonPlan, Job, Plan
 
 AP = Mapping[int, float]  # in points, by seed
 
 
-def gap_of(plan: Plan, arm: str, reference: AP, candidate: AP) -> Gap:
-    """The verdict on an arm as the plan gives it: at one look or at several, allowing for the recipes it judges."""
+def gap_of(plan: Plan | ComparisonPlan, name: str, reference: AP, candidate: AP) -> Gap:
+    """The verdict of that name as the plan gives it: at one look or at several, allowing for all recipes it judges."""
     measure = measure_gap if plan.max_seeds is None else measure_sequentially
-    return measure(reference, candidate, plan.margin, recipes=plan.recipes_for(arm))
+    return measure(reference, candidate, plan.margin, recipes=plan.recipes_for(name))
 
 
 def proposed_jobs(plan: Plan, ap: Callable[[Iterable[Job]], AP]) -> Iterator[Job]:

@@ -9,6 +9,7 @@ from workspace.gap import Gap, sentence
 from workspace.orchestrator.details import Details, gap_details
 from workspace.orchestrator.diagnosed import Found
 from workspace.orchestrator.looks import Looks
+from workspace.orchestrator.picture_intervals import PictureIntervals
 from workspace.orchestrator.plan import PROPOSED, TUNED_BASELINE, Job, Plan
 from workspace.orchestrator.proposed import gap_of, given_up_after
 from workspace.orchestrator.runs import RunRecord
@@ -130,6 +131,7 @@ def build_report(
     best_baseline: Mapping[str, Any] | None = None,
     looks: Looks | None = None,
     folders: Mapping[str, Path] | None = None,
+    known: PictureIntervals | None = None,
     proposal: Mapping[str, Any] | None = None,
     found: Found | None = None,
 ) -> Report:
@@ -139,6 +141,7 @@ def build_report(
         jobs: of each arm.
         records: of their runs, by signature.
         folders: of the runs, by signature; ``None`` where gaps are not to be taken apart.
+        known: intervals over pictures of earlier starts, and of this one for later ones; ``None`` where none are kept.
         looks: that were taken before; this one is added. ``None`` where it is not the answer, and others follow.
 
     Raises:
@@ -164,7 +167,7 @@ def build_report(
         arms=arms,
         gaps=gaps,
         references=references,
-        details={} if folders is None else gap_details(gaps, pairs, records, folders),
+        details={} if folders is None else gap_details(gaps, pairs, records, folders, known),
         best=best,
         best_baseline=best_baseline,
         proposal=proposal,

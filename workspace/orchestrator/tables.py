@@ -113,6 +113,8 @@ def contrast_table(report: ComparisonReport) -> Table:
     if pairs:
         table.add_column(_heading([baseline for baseline, _ in pairs], "baseline"), justify="right")
         table.add_column(_heading([candidate for _, candidate in pairs], "candidate"), justify="right")
+    if report.is_sequential:
+        table.add_column("seeds", justify="right")
     for column in ("gap" if len(pairs) == len(report.weights) else "contrast", "90 % interval"):
         table.add_column(column, justify="right")
     table.add_column(f"verdict at {report.margin:g}")
@@ -127,6 +129,8 @@ def contrast_table(report: ComparisonReport) -> Table:
         if pairs:
             pair = report.pair(name)
             cells += ["", ""] if pair is None else [_mean(arm) for arm in pair]
+        if report.is_sequential:
+            cells.append(str(report.seeds(name) or ""))
         found = report.contrasts.get(name)
         if found is None:
             cells += ["", "", "a run failed"]
