@@ -16,7 +16,6 @@ from workspace.orchestrator.conditions import Conditions
 from workspace.orchestrator.runs import RunRecord, run_state
 from workspace.spec import RESULT, RunSpec, run_folder
 
-
 DIAGNOSIS = "diagnosis"
 """In place of a recipe, in the row that tells what a cause's diagnosis took."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.planted.causes import Cause
 from benchmarks.planted.diagnosed import PROPOSALS, proposals
 from benchmarks.planted.known import Known
-from benchmarks.planted.pool import draw_recipes
+from benchmarks.planted.pool import draw_recipe, held_draws
 from benchmarks.planted.runs import Job
 from workspace.gap import FUTILE, chance_of_closing
 from workspace.search.strategy import Rules
@@ -47,10 +47,21 @@ def pool_jobs(causes: Sequence[Cause], places: range) -> list[Job]:
     ]
 
 
+def held_jobs(causes: Sequence[Cause], count: int) -> list[Job]:
+    """In full on the search split: further draws whose FP32 island holds the planted module, so many of each cause."""
+    places = {cause.name: [2 + index for index in held_draws(cause, count)] for cause in causes}
+    return [
+        Job(cause, *_recipe(cause, place), 1.0, _SEARCH_SEEDS_FROM + place, "search")
+        for row in itertools.zip_longest(*places.values())
+        for cause, place in zip(causes, row, strict=True)
+        if place is not None
+    ]
+
+
 def _recipe(cause: Cause, place: int) -> tuple[str, dict[str, object]]:
     if place < 2:
         return ("default", "fp32")[place], {}
-    return f"pool{place - 2:02d}", draw_recipes(cause, place - 1)[-1]
+    return f"pool{place - 2:02d}", draw_recipe(cause, place - 2)
 
 
 def proposal_jobs(causes: Sequence[Cause], work_dir: Path, seeds: int) -> list[Job]:

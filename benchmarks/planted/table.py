@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.planted.causes import Cause
 from benchmarks.planted.known import DIAGNOSIS, Known
-from benchmarks.planted.pool import as_json
+from benchmarks.planted.pool import as_json, is_held, share_held
 from benchmarks.planted.runs import Job
 from workspace.files import write_atomically
 
@@ -24,6 +24,7 @@ COLUMNS = (
     "steps",
     "flops_in_half",
     "diverged",
+    "stratum_share",
     "signature",
 )
 
@@ -51,6 +52,7 @@ def write_table(jobs: Iterable[Job], causes: Sequence[Cause], known: Known, out:
                 "steps": run.steps,
                 "flops_in_half": round(known.in_half(job), 4),
                 "diverged": run.diverged,
+                "stratum_share": _stratum_share(job),
                 "signature": known.spec(job).signature,
             }
         )
@@ -70,6 +72,14 @@ def write_table(jobs: Iterable[Job], causes: Sequence[Cause], known: Known, out:
 
     write_atomically(out, write)
     return len(found)
+
+
+def _stratum_share(job: Job) -> float | str:
+    """Share of all draws that are like this one in that their island holds the planted module, or does not."""
+    if not job.recipe.startswith("pool"):
+        return ""
+    held = share_held(job.cause)
+    return round(held if is_held(job.cause, job.changes) else 1 - held, 6)
 
 
 def _others(out: Path, names: set[str]) -> list[dict[str, object]]:

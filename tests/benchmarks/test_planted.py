@@ -25,7 +25,7 @@ from benchmarks.planted.modules.necks import Amplified, Contrast
 from benchmarks.planted.modules.optimizers import HalfStateAdamW, HalfWeightsAdamW
 from benchmarks.planted.modules.stems import RootMeanSquareNorm, TwoMomentsBatchNorm
 from benchmarks.planted.plan import gap_jobs, judged, pool_jobs
-from benchmarks.planted.pool import as_json, draw_recipes
+from benchmarks.planted.pool import as_json, draw_recipe, held_draws, is_held, share_held
 from benchmarks.planted.report import write_report
 from benchmarks.planted.runs import Job, conditions, play, spec_of
 from benchmarks.planted.table import COLUMNS, write_table
@@ -160,13 +160,24 @@ def test_moments_in_half_lose_small_gradients() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_pool_is_drawn_from_its_seed_and_can_be_run(name: str, given: Conditions) -> None:
     cause = named(name)
-    pool = draw_recipes(cause, 12)
-    assert pool[:5] == draw_recipes(cause, 5)
+    pool = [draw_recipe(cause, index) for index in range(12)]
     assert any("fp32_islands" in changes for changes in pool)
     specs = [spec_of(job, given) for job in pool_jobs([cause], range(14))]
     assert len({spec.signature for spec in specs}) == len(specs) == 28
     assert {spec.epochs for spec in specs} == {2, 6}
     json.dumps([as_json(changes) for changes in pool], allow_nan=False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_draws_that_hold_the_planted_module_are_as_frequent_as_they_count_for(name: str) -> None:
+    cause = named(name)
+    draws = [draw_recipe(cause, index) for index in range(600)]
+    held = sum(is_held(cause, changes) for changes in draws)
+    assert abs(held / 600 - share_held(cause)) < 0.045  # four standard errors of the largest share
+    assert (share_held(cause) > 0) is ("fp32_islands" in cause.mend)
+    later = held_draws(cause, 3)
+    assert len(later) == (3 if share_held(cause) else 0)
+    assert all(is_held(cause, draw_recipe(cause, index)) for index in later)
 
 
 @pytest.mark.parametrize(
