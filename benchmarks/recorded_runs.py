@@ -4,12 +4,14 @@ One row is one run: ``cause``, ``recipe`` (its name), ``changes`` (JSON, as in a
 (share of the full schedule), ``seed``, ``split`` (``search`` or ``eval``), ``ap`` in points, ``curve`` (JSON, AP by
 epoch), ``device_seconds``, ``steps``, ``flops_in_half`` (0 to 1) and ``diverged``. The recipe ``fp32`` is the baseline,
 ``default`` the candidate as the gap was found in it, those named ``proposal…`` are the diagnosis', in their order, and
-all others were drawn at random from the space that is searched without a diagnosis. A row named ``diagnosis`` has the
-seconds that the diagnosis took.
+all others were drawn at random from the space that is searched without a diagnosis: from parts of it, each of which
+holds the share ``stratum_share`` of all draws (1 where the column is missing or empty). A row named ``diagnosis`` has
+the seconds that the diagnosis took.
 """
 
 import json
 import math
+import random
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,6 +49,7 @@ class Recipe:
         search: runs of the full schedule on the search split, by seed.
         compressed: the same of the compressed schedule.
         judged: runs of the full schedule on the evaluation split.
+        stratum_share: share of all random draws that lie in the part of the space that this one was drawn from.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Recipe:
     search: Sequence[Run]
     compressed: Sequence[Run]
     judged: Sequence[Run]
+    stratum_share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,18 @@ class Cause:
     default: Recipe
     proposals: Sequence[Recipe]
     pool: Sequence[Recipe]
+
+    @property
+    def strata(self) -> Mapping[float, Sequence[Recipe]]:
+        """The pool by the share of all draws that each part of it stands for, the commonest first."""
+        shares = sorted({recipe.stratum_share for recipe in self.pool}, reverse=True)
+        return {share: [recipe for recipe in self.pool if recipe.stratum_share == share] for share in shares}
+
+    def draw(self, rng: random.Random) -> Recipe:
+        """A recorded recipe that stands for a new random one: a part by its share, and one of that part."""
+        strata = self.strata
+        (share,) = rng.choices(list(strata), weights=list(strata))
+        return rng.choice(strata[share])
 
 
 def read_causes(file: Path) -> list[Cause]:
@@ -110,6 +126,7 @@ def _recipe(name: str, rows: pd.DataFrame, step: float) -> Recipe:
         search=_runs(full[full.split == "search"], step),
         compressed=_runs(rows[(rows.split == "search") & (rows.fidelity < 1)], step),
         judged=_runs(full[full.split == "eval"], step),
+        stratum_share=float(first.get("stratum_share") or 1.0),
     )
 
 

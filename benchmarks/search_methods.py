@@ -1,27 +1,33 @@
 """The searches that ``search_efficiency.py`` compares, replayed in recorded runs.
 
-Every method pays for each run what it took, for a pruned one up to the evaluation at which it was pruned. A sampler's
-point is moved to the nearest recipe of the pool that was not run yet, as in tabular benchmarks of hyperparameter
-search (HPO-B: S. Pineda Arango et al., NeurIPS Datasets and Benchmarks 2021).
+Every method pays for each run what it took, for a pruned one up to the evaluation at which it was pruned. Recorded
+recipes stand for recipes of their kind. A random search draws them with replacement, by the share of the space that
+they stand for. A sampler's point is moved to the nearest one with its FP32 islands, as in tabular benchmarks of
+hyperparameter search (HPO-B: S. Pineda Arango et al., NeurIPS Datasets and Benchmarks 2021); to one that was run before
+only where no other is left.
 """
 
 import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import optuna
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
-from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 from recorded_runs import Cause, Recipe, distance, labels, mean_seconds, space_of
 
 from workspace.gap import FUTILE, chance_of_closing, measure_gap
+from workspace.search import Label
 from workspace.search.pruning import RankedPruner, percentile_pruner
 from workspace.search.sampler import RestartableSampler
 from workspace.search.strategy import REFERENCE, FurtherSeed, Point, Rules
 
 _PRUNE_FROM = 0.4  # of the epochs, as the orchestrator has it
+TRIALS = 60
+"""After so many, a repetition that has not closed ends; a bound for the benchmark's own time."""
+_ISLANDS = "fp32_islands"
 _JUDGED = 2  # recipes that a diagnosed search may have judged: what is proposed first, and what was found
 
 
@@ -37,6 +43,8 @@ class Replay:
         seconds: device-seconds that it has spent; the FP32 arm's runs for the verdict were there before it began.
         judging: of these, for the verdict's runs of recipes that looked closed.
         by: name of the recipe that was confirmed.
+        tried: names of the recipes that were trained.
+        refused: of those that were judged and not closed.
         unknown: recipes that looked closed and lack runs on the evaluation split; counted as not closed, and paid.
     """
 
@@ -73,15 +81,13 @@ class Replay:
         return statistics.fmean(known)
 
     def judge(self, recipe: Recipe, *, recipes: int = 1) -> None:
-        """Trains the recipe on the verdict's seeds, once; raises `Closed` where that is the verdict.
+        """Trains the recipe on the verdict's seeds; raises `Closed` where that is the verdict.
 
         Seed follows seed, for every method, as long as closing is not improbable.
 
         Args:
             recipes: that the verdict allows for. A method that takes 1 and judges several errs more often than it says.
         """
-        if recipe.name in self.refused:
-            return
         self.refused.add(recipe.name)
         baseline = {run.seed: run.ap for run in self.cause.reference.judged}
         margin, seeds = self.rules.margin, len(baseline)
@@ -116,9 +122,11 @@ Method = Callable[[Replay, int], None]
 
 
 def random_search(replay: Replay, seed: int) -> None:
-    """Recipes in random order, full-length; each that looks closed is judged at once."""
+    """Random recipes, full-length; each that looks closed is judged at once."""
     reference = _reference(replay)
-    for recipe in random.Random(seed).sample(replay.cause.pool, len(replay.cause.pool)):
+    rng = random.Random(seed)
+    for _ in range(TRIALS):
+        recipe = replay.cause.draw(rng)
         ap = replay.train(recipe)
         if ap is not None and replay.looks_closed(recipe, ap, reference):
             replay.judge(recipe)
@@ -177,7 +185,6 @@ def _begun(replay: Replay, seed: int, proposals: Sequence[Recipe]) -> None:
     recipes: list[Recipe] = []
     values: list[list[float]] = []
     reference: list[float] = []
-    trials = len(first) + len(cause.pool)
     while True:
         points = [
             Point(number, recipe.in_half, tuple(known))
@@ -185,7 +192,7 @@ def _begun(replay: Replay, seed: int, proposals: Sequence[Recipe]) -> None:
             if known and recipe.name not in replay.refused
         ]
         # A failed confirmation is no news that a search may use; going on without that recipe is all it does.
-        step = rules.next_step(points, reference, asked=len(recipes), trials=trials)
+        step = rules.next_step(points, reference, asked=len(recipes), trials=TRIALS)
         if isinstance(step, FurtherSeed):
             known = reference if step.number == REFERENCE else values[step.number]
             recipe = cause.reference if step.number == REFERENCE else recipes[step.number]
@@ -203,14 +210,11 @@ def _begun(replay: Replay, seed: int, proposals: Sequence[Recipe]) -> None:
 
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "TPE, multivariate, 5 random trials (ours)": RestartableSampler,
-    "TPE": lambda seed: TPESampler(seed=seed, multivariate=False, constant_liar=False),
-    "Gaussian process": lambda seed: GPSampler(seed=seed),
-    "quasi-random": lambda seed: QMCSampler(seed=seed, warn_independent_sampling=False),
+    "Optuna's TPE": lambda seed: TPESampler(seed=seed),
+    "TPE, each parameter by itself": lambda seed: TPESampler(seed=seed, multivariate=False, constant_liar=False),
     "random": lambda seed: RandomSampler(seed=seed),
 }
 PRUNERS: dict[str, Callable[[int], BasePruner]] = {
-    "percentile 75 (ours)": percentile_pruner,
     "percentile 75, where ranks agree": lambda first: RankedPruner(percentile_pruner(first)),
     "median": lambda first: MedianPruner(n_warmup_steps=first),
     "successive halving": lambda first: SuccessiveHalvingPruner(min_resource=first),
@@ -221,13 +225,14 @@ VARIANTS = {
     **{f"sampler: {name}": undiagnosed(sampler, percentile_pruner) for name, sampler in SAMPLERS.items()},
     **{f"pruner: {name}": undiagnosed(RestartableSampler, pruner) for name, pruner in PRUNERS.items()},
 }
-"""What else could have been chosen: without the verdict that comes first, and other samplers and pruners of Optuna's,
-without a diagnosis, each with the other part as ours has it."""
+"""What else could have been chosen: a search before the verdict; and, without a diagnosis, other samplers and pruners
+of Optuna's, each with the other part as ours has it (multivariate TPE after five random trials, the 75th percentile).
+"""
 
 
 def _sampled(replay: Replay, sampled: "_Sampled", first: Sequence[Recipe] = ()) -> None:
     reference = _reference(replay)
-    for number in range(len(first) + len(replay.cause.pool)):
+    for number in range(TRIALS):
         recipe, ap = sampled.run(replay, first[number] if number < len(first) else None, is_default=number < len(first))
         if ap is not None and replay.looks_closed(recipe, ap, reference):
             replay.judge(recipe)
@@ -237,7 +242,8 @@ class _Sampled:
     """Optuna's sampler and pruner over the recipes of a pool."""
 
     def __init__(self, cause: Cause, sampler: BaseSampler, pruner: BasePruner, beside: Sequence[Recipe] = ()) -> None:
-        self._pool = list(cause.pool)
+        self._cause = cause
+        self._run: set[str] = set()
         self._space = space_of([*cause.pool, *beside], cause.default)
         self._study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
 
@@ -251,8 +257,8 @@ class _Sampled:
             asked = self._study.ask()
             point = self._space.suggest(asked)
             self._study.tell(asked, state=TrialState.FAIL)  # which no sampler and no pruner looks at
-            recipe = min(self._pool, key=lambda known: distance(point, labels(known, words), words))
-            self._pool.remove(recipe)
+            recipe = self._nearest(point)
+            self._run.add(recipe.name)
         self._study.enqueue_trial(labels(recipe, words))
         trial = self._study.ask()
         self._space.suggest(trial)
@@ -267,6 +273,16 @@ class _Sampled:
         else:
             self._study.tell(trial, ap)
         return recipe, ap
+
+    def _nearest(self, point: Mapping[str, Label]) -> Recipe:
+        """The recorded recipe that stands for that point: its islands come first, for they decide what is lost."""
+        words = self._space.words
+        points = {known.name: labels(known, words) for known in self._cause.pool}
+        islands = point.get(_ISLANDS)
+        alike = [known for known in self._cause.pool if points[known.name].get(_ISLANDS) == islands]
+        alike = alike or list(next(iter(self._cause.strata.values())))
+        fresh = [known for known in alike if known.name not in self._run]
+        return min(fresh or alike, key=lambda known: distance(point, points[known.name], words))
 
 
 def _reference(replay: Replay) -> list[float]:

@@ -8,9 +8,9 @@
 ``gaps`` trains FP32, FP16, and FP16 mended as the cause says, over the evaluation seeds. ``diagnose`` diagnoses each
 losing run as a user would, and trains what the diagnosis proposes. ``pool`` trains recipes drawn at random from what a
 user without a diagnosis would try, each in full and the first ten in a third of the schedule too, on the search split,
-and further ones whose FP32 island holds the planted module; those that look closed there are judged over the evaluation
-seeds, seed by seed, as long as closing is not improbable. ``report`` writes ``planted.csv`` and ``planted.md``, and all finished runs as ``planted_runs.csv``, in
-which ``search_efficiency.py`` replays searches.
+and further ones whose FP32 island holds the planted module. Those that look closed there are judged over the evaluation
+seeds, seed by seed, as long as closing is not improbable. ``report`` writes ``planted.csv`` and ``planted.md``, and all
+finished runs as ``planted_runs.csv``, in which ``search_efficiency.py`` replays searches.
 
 Each goes on from where it was stopped, and what is finished is not trained again: neither what lies in the work folder
 nor what the table of runs has already. A row counts where its signature is the run's; another ``--output`` begins anew.

@@ -44,9 +44,9 @@ def draw_recipe(cause: Cause, index: int) -> dict[str, Any]:
 def held_draws(cause: Cause, count: int) -> list[int]:
     """Further draws, the first so many whose FP32 island holds the planted module; none where no module is the cause.
 
-    One draw in twelve to forty is such a one, and whether it closes decides what a random search costs. So it is told from
-    more of them than a pool of some size has, and each counts for the share that such draws have (`share_held`):
-    stratified sampling.
+    One draw in seven to forty is such a one, and whether it closes decides what a random search costs. So that is told
+    from more of them than a small pool has, and together they count for the share of draws that they stand for
+    (`share_held`): stratified sampling.
     """
     if not share_held(cause):
         return []

@@ -29,7 +29,7 @@ from search_efficiency import (
     repeat,
     report,
 )
-from search_methods import VARIANTS, Closed, Replay, diagnosed, random_search
+from search_methods import TRIALS, VARIANTS, Closed, Replay, diagnosed, random_search
 
 from workspace.search.strategy import Rules
 
@@ -128,7 +128,7 @@ def test_a_random_search_pays_for_all_until_the_one_that_closes(head: Cause) -> 
     outcomes = repeat(head, RANDOM, random_search, RULES, 10)
     assert {outcome.by for outcome in outcomes} == {"random-6"}
     trials = [(outcome.seconds / SECONDS) - 1 - JUDGED for outcome in outcomes]
-    assert all(trial in range(1, len(POOL) + 1) for trial in trials)
+    assert all(trial in range(1, TRIALS + 1) for trial in trials)
     assert len(set(trials)) > 3
 
 
@@ -139,7 +139,7 @@ def test_what_leaves_too_little_in_half_is_not_closed(method: Callable[[Replay, 
     replay = Replay(table.causes(tmp_path)[0], RULES)
     method(replay, 0)
     assert replay.by is None
-    assert replay.tried >= {f"random-{number}" for number in range(len(POOL))}
+    assert replay.seconds > SECONDS * TRIALS / 3  # it went on to the end
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
@@ -151,7 +151,8 @@ def test_a_recipe_without_a_verdict_is_paid_and_does_not_close(
     table.rows = [row for row in table.rows if not (row[1] == "random-6" and row[5] == "eval")]
     replay = Replay(table.causes(tmp_path)[0], RULES)
     method(replay, 0)
-    assert (replay.by, replay.unknown) == (None, 1)
+    assert replay.by is None
+    assert replay.unknown >= 1
     assert replay.seconds >= SECONDS * (1 + JUDGED)
 
 
@@ -190,6 +191,6 @@ def test_the_report_compares_what_was_spent(tmp_path: Path) -> None:
         assert low <= value <= high
     said = report(outcomes, causes, RULES, "a command")
     assert "| never closed by chance | 4 | proposal-1 |" in said
-    assert "| > 50 (0 of 4) | > " in said
+    assert f"| > {SECONDS * (1 + TRIALS):.0f} (0 of 4) | > " in said
     ax = closing_curves(Figure().subplots(), outcomes[outcomes.method.isin(METHODS)], np.random.default_rng(0))
     assert len(ax.lines) == len(METHODS)
