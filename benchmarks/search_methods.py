@@ -28,6 +28,7 @@ _PRUNE_FROM = 0.4  # of the epochs, as the orchestrator has it
 TRIALS = 60
 """After so many, a repetition that has not closed ends; a bound for the benchmark's own time."""
 _ISLANDS = "fp32_islands"
+_NOT_ASKED = RandomSampler(seed=0)
 _JUDGED = 2  # recipes that a diagnosed search may have judged: what is proposed first, and what was found
 
 
@@ -245,6 +246,7 @@ class _Sampled:
         self._cause = cause
         self._run: set[str] = set()
         self._space = space_of([*cause.pool, *beside], cause.default)
+        self._sampler = sampler
         self._study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
 
     def run(self, replay: Replay, recipe: Recipe | None, *, is_default: bool) -> tuple[Recipe, float | None]:
@@ -260,8 +262,10 @@ class _Sampled:
             recipe = self._nearest(point)
             self._run.add(recipe.name)
         self._study.enqueue_trial(labels(recipe, words))
+        self._study.sampler = _NOT_ASKED  # what is enqueued needs no second draw, which TPE would take its time for
         trial = self._study.ask()
         self._space.suggest(trial)
+        self._study.sampler = self._sampler
 
         def prunes(epoch: int, ap: float) -> bool:
             trial.report(ap, epoch)
