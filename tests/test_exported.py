@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from workspace.errors import UserError
-from workspace.exported import Exported, read
+from workspace.exported import Exported, read, read_diagnosis
 
 RUNS = pd.DataFrame(
     [
@@ -58,3 +58,5 @@ def test_trials_are_the_searchs_runs(exported: Exported) -> None:
 def test_missing_tables_say_how_to_write_them(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="workspace export no_such_sweep"):
         read("no_such_sweep", tmp_path)
+    with pytest.raises(UserError, match="workspace diagnose MODEL --tables"):
+        read_diagnosis(tmp_path)

@@ -48,6 +48,23 @@ def test_time_has_a_column_a_moment_and_a_row_a_layer() -> None:
     assert drawn.get_size() == (2, 2)
 
 
+def test_where_no_gradient_comes_back_nothing_is_drawn_and_one_that_overflows_is_the_worst() -> None:
+    moments = pd.concat([MOMENTS, pd.DataFrame([(9, "head.score", 4, 0.0)], columns=MOMENTS.columns)])
+    (drawn,) = network_over_time(Figure().subplots(), moments).get_images()
+    values = drawn.get_array()
+    assert values is not None
+    assert values.mask.tolist() == [[False, False], [True, True]]
+    assert values[0].tolist() == [0.1, 10]
+
+
+def test_long_parts_have_a_label_where_they_begin() -> None:
+    parts = [("stem.conv", 9), ("stem.norm", 2), ("neck.extra", 100), *[("head.cls", 3), ("head.reg", 3)] * 4]
+    names = [f"{name}.{place}" for name, length in parts for place in range(length)]
+    members = pd.DataFrame({"name": names, "order": range(len(names)), "is_layer": True, "output": 1e-3})
+    ax = network_by_depth(Figure().subplots(), members.assign(made_here=1e-3, gradient=1e-3))
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["stem.conv", "neck.extra", "head.cls"]
+
+
 def test_the_picture_holds_them_all() -> None:
     figure = diagnosis_figure(title="found", members=MEMBERS, causes=CAUSES, moments=MOMENTS)
     assert len(figure.axes) == 4  # the colours' bar is one

@@ -1,4 +1,4 @@
-"""Tables that ``python -m workspace export`` wrote, read back as a notebook needs them."""
+"""Tables that ``python -m workspace export`` and ``diagnose`` wrote, read back as a notebook needs them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,3 +60,32 @@ def read(experiment: str, folder: Path = TABLES) -> Exported:
         if not path.is_file():
             raise UserError(f"{path} is missing: write it with `python -m workspace export {experiment}`")
     return Exported(*(pd.read_csv(path) for path in paths))
+
+
+@dataclass(frozen=True)
+class Diagnosed:
+    """A diagnosis' tables, columns as in `workspace.diagnosis.tables`; ``moments`` is empty where there are none."""
+
+    diagnosis: pd.DataFrame
+    causes: pd.DataFrame
+    proposals: pd.DataFrame
+    members: pd.DataFrame
+    moments: pd.DataFrame
+
+    @property
+    def against_another_batch(self) -> float:
+        """The error of the update as a share of what another batch of pictures changes."""
+        return float(self.diagnosis["update"].iloc[0] / self.diagnosis["another_batch"].iloc[0])
+
+
+def read_diagnosis(folder: Path) -> Diagnosed:
+    """The tables that ``python -m workspace diagnose MODEL --tables FOLDER`` wrote.
+
+    Raises:
+        UserError: they are not there.
+    """
+    found = {name: folder / f"{name}.csv" for name in ("diagnosis", "causes", "proposals", "members", "moments")}
+    for name, path in found.items():
+        if name != "moments" and not path.is_file():
+            raise UserError(f"{path} is missing: write it with `python -m workspace diagnose MODEL --tables {folder}`")
+    return Diagnosed(**{name: pd.read_csv(path) if path.is_file() else pd.DataFrame() for name, path in found.items()})

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from workspace.commands.diagnose import diagnose
 from workspace.datasets import open_dataset
+from workspace.exported import read_diagnosis
 from workspace.tracking import default_uri
 from workspace.tracking.store import connect
 
@@ -37,9 +38,9 @@ def test_what_cannot_be_diagnosed_is_one_line(options: tuple[str, ...], said: st
 
 def test_a_diagnosis_is_shown_written_and_tracked(tmp_path: Path) -> None:
     open_dataset(None, tmp_path)
-    out = tmp_path / "found.json"
-    options = ("fcos", "--warm-up", "2", "--set", "loss_scale=0.0001", "--set", "batch_size=2", "--out", str(out))
-    result = call(tmp_path, *options)
+    out, tables = tmp_path / "found.json", tmp_path / "notebook" / "fcos"
+    options = ("fcos", "--warm-up", "2", "--set", "loss_scale=0.0001", "--set", "batch_size=2")
+    result = call(tmp_path, *options, "--out", str(out), "--tables", str(tables))
     assert result.exit_code == 0, result.output
     assert "loss_scale  too small" in result.output
     written = json.loads(out.read_text())
@@ -51,6 +52,13 @@ def test_a_diagnosis_is_shown_written_and_tracked(tmp_path: Path) -> None:
     assert list(causes["cause"]) == ["loss scale too small"]
     assert members["is_layer"].any()
     assert not (folder / "moments.csv").exists()
+    read = read_diagnosis(tables)
+    assert read.causes.equals(causes)
+    assert read.members.equals(members)
+    assert read.moments.empty
+    assert json.loads(read.proposals["changes"][0]) == written["proposals"][0]["changes"]
+    unit = written["errors"]["update"] / written["unit"]["update"]
+    assert read.against_another_batch == pytest.approx(unit, rel=1e-3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries that MLflow is made of
         client = connect(default_uri(tmp_path))

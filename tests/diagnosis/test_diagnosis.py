@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from workspace.datasets import DataSet
 from workspace.diagnosis import Diagnosis, bench, diagnose
+from workspace.diagnosis.gauge import worst_of
 from workspace.errors import UserError
 from workspace.precision import FP32, LossScale, Precision
 from workspace.training.task import Task
@@ -94,6 +96,22 @@ def test_a_module_is_named_by_what_it_does_alone(examine: Callable[..., Diagnosi
     assert written["causes"][0]["where"] == "bbox_head.reg_convs.1.gn"
     assert written["detector"] == "fcos"
     assert written["precision"]["name"] == "fp16"
+
+
+def test_a_layer_that_gives_nothing_finite_makes_an_infinite_error(examine: Callable[..., Diagnosis]) -> None:
+    def broken(model: nn.Module) -> None:
+        layer = model.get_submodule("bbox_head.reg_convs.1.gn")
+        in_its_inputs_type(layer, lambda x: x * 1e5 / 1e5)
+
+    members = {member.name: member for member in examine(plant=broken).members}
+    assert members["bbox_head.reg_convs.1.gn"].made_here == math.inf
+
+
+def test_a_single_number_is_not_a_lost_gradient() -> None:
+    gradients = {"conv": torch.ones(3), "scale": torch.ones(())}
+    assert worst_of({"conv": 0.1, "scale": 0.9}, gradients) == 0.1
+    assert worst_of({"conv": 0.8, "scale": 0.9}, gradients) == 0.8
+    assert worst_of({"scale": 0.9}, gradients) == 0
 
 
 def weights_of(adam: torch.optim.AdamW) -> Iterable[Tensor]:

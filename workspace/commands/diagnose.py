@@ -61,6 +61,7 @@ _ROWS = 20  # members in the table
 @click.option("--threads", type=click.IntRange(min=1), help="Of the CPU. [default: 1; full: 2]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the diagnosis file, for a search, here.")
+@click.option("--tables", type=click.Path(file_okay=False, path_type=Path), help="Also write the tables here, as CSV.")
 @click.option("--tracking-uri", help="MLflow store. [default: SQLite under the work folder]")
 @click.option("--work-dir", type=click.Path(path_type=Path), default=Path("work"), show_default=True)
 def diagnose(
@@ -80,6 +81,7 @@ def diagnose(
     threads: int | None,
     seed: int,
     out: Path | None,
+    tables: Path | None,
     tracking_uri: str | None,
     work_dir: Path,
 ) -> None:
@@ -119,6 +121,7 @@ def diagnose(
             file = local_weights(variant.weights, weights)
         with redirect_stdout(StringIO()):  # MMDetection prints on import
             from workspace.diagnosis import diagnose as examine
+            from workspace.diagnosis.tables import write_tables
             from workspace.training.checkpoints import read_checkpoint
         waiting = Console(stderr=True).status("")
         with (
@@ -149,6 +152,9 @@ def diagnose(
             )
         if out is not None:
             found.write(out)
+        if tables is not None:
+            tables.mkdir(parents=True, exist_ok=True)
+            write_tables(found, tables)
         show(found, described.title, terminal())
         settings = Settings(data=data, tracking_uri=tracking_uri, work_dir=work_dir)
         for line in keep(found, spec, dataset, settings, title=_title(found, described.title)):

@@ -115,7 +115,9 @@ def diagnose(
         scale=spec.scale,
         precision=spec.precision,
         weights=weights,
-        pictures=f"{batches} batches of {spec.recipe.batch_size} pictures",
+        pictures=_counted(batches, "batch", "batches")
+        + " of "
+        + _counted(spec.recipe.batch_size, "picture", "pictures"),
         errors=errors,
         unit=gauge.unit,
         noise=noise,
@@ -134,6 +136,10 @@ def diagnose(
         passes=bench.passes,
         seconds=time.monotonic() - began,
     )
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def _rounding(bench: Bench, gauge: Gauge, rounds: rounding.Rounding, way: Way) -> tuple[float, list[Cause]]:

@@ -12,12 +12,13 @@ empirical model of large-batch training*, 2018, describe that noise).
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
 import torch
 
-from workspace.diagnosis.bench import Bench, Step, Way
+from workspace.diagnosis.bench import Bench, Step, Tensors, Way
 from workspace.errors import UserError
 from workspace.precision import FP32
 
@@ -39,7 +40,7 @@ class Errors:
     """Of a step: ``loss`` relative to FP32's and at most 1, the others as in `workspace.diagnosis.gauge`.
 
     Attributes:
-        worst: of the gradient of a single parameter tensor.
+        worst: of the gradient of a single parameter tensor; see `worst_of`.
     """
 
     loss: float
@@ -105,17 +106,28 @@ class Gauge:
         return errors.update < NOISE * self.unit.update and errors.worst < LOST
 
     def _errors(self, found: Step, reference: Step) -> Errors:
-        of_gradients = [squared_error(found.gradients.get(name), reference.gradients[name]) for name in self.compared]
+        of_gradients = {
+            name: squared_error(found.gradients.get(name), reference.gradients[name]) for name in self.compared
+        }
         changed = (*self.compared, *self._statistics)
         of_update = [squared_error(found.update[name], reference.update[name]) for name in changed]
         difference = abs(found.loss - reference.loss) / max(abs(reference.loss), 1e-12)
         return Errors(
             loss=min(1.0, difference) if math.isfinite(difference) else 1.0,
-            gradient=fmean(of_gradients),
-            worst=max(of_gradients),
+            gradient=fmean(of_gradients.values()),
+            worst=worst_of(of_gradients, reference.gradients),
             update=1.0 if found.skipped else fmean(of_update),
             skipped=found.skipped,
         )
+
+
+def worst_of(errors: Mapping[str, float], gradients: Tensors) -> float:
+    """The largest error of a gradient that has more than one entry.
+
+    That of a single number, such as the scale of a level, is one sum over all places, in which terms of both signs
+    cancel: by chance it is off by half, and another batch turns it round.
+    """
+    return max((error for name, error in errors.items() if gradients[name].numel() > 1), default=0.0)
 
 
 def squared_error(found: torch.Tensor | None, reference: torch.Tensor) -> float:

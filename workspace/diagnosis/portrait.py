@@ -94,7 +94,12 @@ def _made_here(bench: Bench, way: Way, batch: int) -> dict[str, float]:
     with torch.no_grad(), islands(bench.model, [""], bench.kind), wrapped(bench.model, layers, twice):
         bench.forward(batch, wrapper)
     bench.restore()
-    return {name: math.sqrt(difference[name] / norm[name]) for name in layers if norm[name] > 0}
+    return {name: _ratio(difference[name], norm[name]) for name in layers if norm[name] > 0}
+
+
+def _ratio(difference: float, norm: float) -> float:
+    """Of the roots of two sums of squares; inf where the first is not finite."""
+    return math.sqrt(difference / norm) if math.isfinite(difference) else math.inf
 
 
 def _copied(value: Any) -> Any:

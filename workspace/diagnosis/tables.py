@@ -1,5 +1,6 @@
 """A diagnosis as tidy tables, for its picture, a notebook and whoever wants to look closer."""
 
+import json
 import math
 from pathlib import Path
 
@@ -7,6 +8,27 @@ import pandas as pd
 
 from workspace.diagnosis.findings import Cause, Diagnosis, MemberFinding
 from workspace.files import write_atomically
+
+
+def diagnosis_table(found: Diagnosis) -> pd.DataFrame:
+    """One row: what was compared, errors of ``gradient`` and ``update``, and what ``another_batch`` changes of it.
+
+    ``loss_scale`` is the one that the run's policy comes to, nothing where there is none.
+    """
+    row = {
+        "detector": found.detector,
+        "scale": found.scale,
+        "precision": found.precision.name,
+        "weights": found.weights,
+        "pictures": found.pictures,
+        "loss_scale": None if found.loss_scale is None else f"{found.loss_scale:g}",  # all its digits
+        "update": found.errors.update,
+        "gradient": found.errors.gradient,
+        "skipped": found.errors.skipped,
+        "another_batch": found.unit.update,
+        "noise": found.noise,
+    }
+    return pd.DataFrame([row])
 
 
 def causes_table(found: Diagnosis) -> pd.DataFrame:
@@ -23,6 +45,12 @@ def causes_table(found: Diagnosis) -> pd.DataFrame:
         for cause in found.causes
     ]
     return pd.DataFrame(rows, columns=["cause", "kind", "where", "share", "alone", "evidence"])
+
+
+def proposals_table(found: Diagnosis) -> pd.DataFrame:
+    """One row a proposal, in their order: ``changes`` (JSON), and the ``share`` and ``flops_in_half`` of `Proposal`."""
+    rows = [(json.dumps(proposal.changes), proposal.share, proposal.flops_in_half) for proposal in found.proposals]
+    return pd.DataFrame(rows, columns=["changes", "share", "flops_in_half"])
 
 
 def members_table(found: Diagnosis) -> pd.DataFrame:
@@ -48,8 +76,13 @@ def moments_table(found: Diagnosis) -> pd.DataFrame:
 
 
 def write_tables(found: Diagnosis, folder: Path) -> list[Path]:
-    """Writes ``causes.csv``, ``members.csv`` and, where a training was gone along with, ``moments.csv``."""
-    tables = {"causes": causes_table(found), "members": members_table(found)}
+    """Writes each table as ``NAME.csv``; that of the moments only where a training was gone along with."""
+    tables = {
+        "diagnosis": diagnosis_table(found),
+        "causes": causes_table(found),
+        "proposals": proposals_table(found),
+        "members": members_table(found),
+    }
     if found.moments:
         tables["moments"] = moments_table(found)
     paths = []

@@ -2,7 +2,8 @@
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,18 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from workspace.figures.style import BLACK, BLUE, GREY, ORANGE, VERMILION, legend_above, say_nothing_drawn, tidy
+from workspace.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    VERMILION,
+    legend_above,
+    say_nothing_drawn,
+    tidy,
+)
 
 _ULP = 2.0**-11
 """Half an ulp of FP16 at 1: the error of a value that is rounded once."""
@@ -32,10 +44,18 @@ def network_by_depth(ax: Axes, members: pd.DataFrame, causes: Sequence[str] = ()
     if layers.empty:
         say_nothing_drawn(ax, "no layer was seen")
         return ax
-    drawn = (("output", BLUE, "output"), ("gradient", VERMILION, "gradient"), ("made_here", BLACK, "made here"))
-    for column, colour, label in drawn:
+    drawn = (("gradient", VERMILION, "v"), ("output", BLUE, "o"), ("made_here", BLACK, "s"))
+    for column, colour, marker in drawn:
         values = layers[column].replace([math.inf], _CEILING).clip(upper=_CEILING)
-        ax.plot(layers.index, values.where(values > 0), ".-", color=colour, linewidth=0.8, markersize=3, label=label)
+        ax.plot(
+            layers.index,
+            values.where(values > 0),
+            marker=marker,
+            color=colour,
+            linewidth=0.8,
+            markersize=2.5,
+            label=column.replace("_", " "),
+        )
     for place, cause in enumerate(causes):
         inside = layers.index[[_is_inside(name, cause) for name in layers["name"]]]
         if len(inside):
@@ -43,13 +63,13 @@ def network_by_depth(ax: Axes, members: pd.DataFrame, causes: Sequence[str] = ()
             ax.axvspan(inside[0] - 0.5, inside[-1] + 0.5, color=ORANGE, alpha=0.25, linewidth=0, label=label)
     ax.axhline(_ULP, color=GREY, linewidth=0.8, linestyle="--", label="one rounding to FP16")
     ax.set_yscale("log")
-    parts = [".".join(name.split(".")[:2]) for name in layers["name"]]
+    parts = _parts(layers["name"])
     starts = _spaced(parts, len(parts) // 30)
     ax.set_xticks(starts, [parts[start] for start in starts], rotation=90, fontsize="x-small")
     ax.set_xlim(-0.5, len(layers) - 0.5)
     ax.set_xlabel("layer, from the picture to the loss")
     ax.set_ylabel("relative error against FP32")
-    legend_above(ax)
+    legend_above(ax, columns=5)
     tidy(ax, grid="y")
     return ax
 
@@ -66,8 +86,8 @@ def shares_of_error(ax: Axes, causes: pd.DataFrame, most: int = 8) -> Axes:
         say_nothing_drawn(ax, "nothing is lost that matters")
         return ax
     rows = np.arange(len(shown))
-    ax.barh(rows - 0.18, shown["share"].clip(0, 1), height=0.34, color=BLUE, label="goes away, mended alone")
-    ax.barh(rows + 0.18, shown["alone"].clip(0, 1), height=0.34, color=ORANGE, label="is there, in half alone")
+    ax.barh(rows - 0.18, shown["share"].clip(0, 1), height=0.34, color=GREEN, label="goes away, mended alone")
+    ax.barh(rows + 0.18, shown["alone"].clip(0, 1), height=0.34, color=PURPLE, label="is there, in half alone")
     ax.set_yticks(rows, [textwrap.shorten(name, _NAME_WIDTH, placeholder="...") for name in shown["cause"]])
     ax.set_ylim(max(len(shown), 3) - 0.4, -0.6)  # bars of one cause are as thick as those of three
     ax.set_xlim(0, 1.02)
@@ -82,7 +102,8 @@ def network_over_time(ax: Axes, moments: pd.DataFrame) -> Axes:
     """The gradient's relative error by layer, from top to bottom, at moments of a training, from left to right.
 
     Args:
-        moments: columns ``step``, ``name``, ``order`` and ``error``.
+        moments: columns ``step``, ``name``, ``order`` and ``error``; white where that is 0 or nan, because no gradient
+            comes back to the layer in FP32.
     """
     if moments.empty:
         say_nothing_drawn(ax, "no training was gone along with")
@@ -90,13 +111,14 @@ def network_over_time(ax: Axes, moments: pd.DataFrame) -> Axes:
     grid = moments.pivot(index="order", columns="step", values="error").sort_index()
     names = moments.drop_duplicates("order").set_index("order")["name"]
     values = grid.to_numpy(float)
-    values = np.where(np.isfinite(values), np.clip(values, 1e-6, _CEILING), np.nan)
+    values = np.where(values > 0, np.minimum(values, _CEILING), np.nan)
     drawn = ax.imshow(values, aspect="auto", cmap="cividis", norm=LogNorm(1e-4, 1), interpolation="nearest")
     ax.set_xticks(range(grid.shape[1]), [str(step) for step in grid.columns])
-    parts = [".".join(str(names[order]).split(".")[:2]) for order in grid.index]
-    starts = _spaced(parts, len(parts) // 12)
+    parts = _parts([str(names[order]) for order in grid.index])
+    starts = _spaced(parts, len(parts) // 20)
     ax.set_yticks(starts, [parts[start] for start in starts], fontsize="x-small")
     ax.set_xlabel("optimizer step")
+    ax.set_ylabel("layer, from the picture down to the loss")
     bar = ax.figure.colorbar(drawn, ax=ax)
     bar.set_label("relative error of the gradient")
     return ax
@@ -129,13 +151,20 @@ def diagnosis_figure(
     return figure
 
 
+def _parts(names: Iterable[str]) -> list[str]:
+    """The part of the network that each layer lies in, such as ``backbone.layer1``."""
+    return [".".join(name.split(".")[:2]) for name in names]
+
+
 def _spaced(parts: Sequence[str], least: int) -> list[int]:
-    """Where a new part of the network begins, leaving out those too close to the one before for a label."""
-    shown: list[int] = []
-    for place, part in enumerate(parts):
-        if (place == 0 or part != parts[place - 1]) and (not shown or place - shown[-1] >= least):
-            shown.append(place)
-    return shown
+    """Where a part of the network begins: the first, then the longest that are not too close to another's."""
+    layers = Counter(parts)
+    shown = [0]
+    for part in sorted(layers, key=lambda part: -layers[part]):
+        begin = parts.index(part)
+        if all(abs(begin - other) >= least for other in shown):
+            shown.append(begin)
+    return sorted(shown)
 
 
 def _is_inside(name: str, cause: str) -> bool:

@@ -20,9 +20,11 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
 GREY = "#7F7F7F"
 
 
-def legend_above(ax: Axes) -> None:
+def legend_above(ax: Axes, columns: int = 3) -> None:
     """Above the axes, where it hides no point."""
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, borderaxespad=0.2, fontsize="small")
+    ax.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, borderaxespad=0.2, fontsize="small"
+    )
 
 
 def say_nothing_drawn(ax: Axes, why: str) -> None:
