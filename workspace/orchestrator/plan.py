@@ -11,6 +11,7 @@ from workspace.experiment import Comparison, Experiment
 from workspace.gap import LOOKS, next_look
 from workspace.orchestrator.conditions import Conditions
 from workspace.precision import Precision
+from workspace.search import Fidelity
 from workspace.search.space import Word
 from workspace.spec import Recipe, RunSpec
 
@@ -21,6 +22,9 @@ TUNED_BASELINE = "tuned baseline"
 
 PROPOSED = "proposed"
 """The candidate's arm with the recipe that a diagnosis proposes first."""
+
+CHEAP_TRIAL = "cheap trial"
+"""The arm of trials' cheap runs."""
 
 _SEARCH_SEEDS_FROM = 1000
 """Trial n trains with seed 1000 + n: never a seed of the verdict, and never the same luck twice."""
@@ -37,8 +41,9 @@ class Job:
     """A run in its role within an experiment.
 
     Attributes:
-        arm: that it belongs to; ``trial`` for a run that the verdict does not see.
+        arm: that it belongs to; ``trial`` or ``cheap trial`` for a run that the verdict does not see.
         name: as it is shown.
+        full: of a trial's cheap run, the full run that follows it where the study promotes the trial.
     """
 
     spec: RunSpec
@@ -46,6 +51,7 @@ class Job:
     arm: str
     name: str
     trial: int | None = None
+    full: "Job | None" = None
 
     @property
     def metric(self) -> str:
@@ -82,6 +88,7 @@ class Plan:
             which it is looked at. ``None`` for one look at ``seeds``.
         tune_baseline: whether the baseline has a search of its own, and the tuned candidate is judged against it.
         searched: the precision whose recipe `trial` and `confirm` are of.
+        fidelity: of the cheap run that each trial has before its full one; ``None`` for none.
         start: of a search that a diagnosis began and that ends when it has its answer; ``None`` for one that tries all
             its trials and takes the best.
     """
@@ -93,6 +100,7 @@ class Plan:
     max_seeds: int | None = None
     tune_baseline: bool = False
     searched: Literal["candidate", "baseline"] = "candidate"
+    fidelity: Fidelity | None = None
     start: Start | None = None
 
     def __post_init__(self) -> None:
@@ -112,6 +120,8 @@ class Plan:
             )
         if self._candidate_seeds.stop > _SEARCH_SEEDS_FROM:
             raise UserError(f"{self.seeds} seeds: those from {_SEARCH_SEEDS_FROM} on are the search's; ask for fewer")
+        if self.fidelity is not None and self.cheap(self.trial(0, {})) is None:
+            raise UserError(f"--fidelity {self.fidelity}: as many steps as the full run of {self.name}; leave it out")
         self.baseline()  # what its device cannot compute is refused here, before the candidate's
 
     @property
@@ -149,6 +159,17 @@ class Plan:
         spec = self._spec(self._searched, changes, seed, "search")
         name = f"baseline trial {number}" if self.searched == "baseline" else f"trial {number}"
         return Job(spec=spec, phase="search", arm="trial", name=name, trial=number)
+
+    def cheap(self, trial: Job) -> Job | None:
+        """The cheap run of a trial, with the seed of its full one; ``None`` where nothing is cheaper."""
+        if self.fidelity is None:
+            return None
+        spec = self.conditions.cheaper(trial.spec, self.fidelity)
+        if self.conditions.steps(spec) >= self.conditions.steps(trial.spec):
+            return None
+        return dataclasses.replace(
+            trial, spec=spec, arm=CHEAP_TRIAL, name=f"{trial.name} at {self.fidelity}", full=trial
+        )
 
     def further(self, number: int, changes: Mapping[str, Any], seed: int) -> Job:
         """One more run of a trial's recipe: the search's split, the so many-th further seed, from 1 on."""
@@ -201,7 +222,8 @@ class Plan:
     def run_count(self) -> int:
         """Runs that the plan needs, at most."""
         seeds, searches = self.max_seeds or self.seeds, len(self.searches)
-        return (2 + searches + bool(self.proposed())) * seeds + searches * self.trials + bool(self.start)
+        trials = searches * self.trials * (1 if self.fidelity is None else 2)
+        return (2 + searches + bool(self.proposed())) * seeds + trials + bool(self.start)
 
     @property
     def margin(self) -> float:
