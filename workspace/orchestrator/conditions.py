@@ -89,14 +89,15 @@ class Conditions:
 
     def cheaper(self, spec: RunSpec, fidelity: Fidelity) -> RunSpec:
         """The cheap run that comes before that one: evaluated once, at its end, and a spec of its own otherwise too."""
-        recipe = fidelity.recipe(spec.recipe, epochs=spec.epochs)
         dataset = self.dataset if fidelity.kind == "schedule" else self.part
         assert dataset is not None, "a fidelity of data has its part of the data"
+        pictures = dataset.splits["train"].trained_on
+        recipe = fidelity.recipe(spec.recipe, epochs=spec.epochs, pictures=pictures)
         return dataclasses.replace(
             spec,
             data=dataclasses.replace(spec.data, digest=dataset.digest),
             recipe=recipe,
-            epochs=recipe.epochs_on(dataset.splits["train"].trained_on),
+            epochs=recipe.epochs_on(pictures),
             evaluations=1,
         )
 

@@ -232,10 +232,11 @@ def selection_line(selection: Selection) -> str:
     else:
         tau = f"tau {ranks.tau:+.2f} (p {ranks.p_value:.2f})"
         what = f"AP at {selection.fidelity} ranks {count} as AP of full runs does with {tau}"
+    without = f"{selection.not_promoted} more had no full run"
     if selection.is_by_cheap_runs:
-        return f"{what}: enough to select by; {selection.not_promoted} more had no full run."
-    unless = "no more cheap runs were made" if selection.is_given_up else "every trial had its full run"
-    return f"{what}: too little to select by, {unless}."
+        return f"{what}: enough to select by; {without}."
+    then = "no more cheap runs were made" if selection.is_given_up else "trials went on to their full runs"
+    return f"{what}: too little to select by; {then}" + (f"; {without}." if selection.not_promoted else ".")
 
 
 def gap_json(gap: Gap) -> dict[str, Any]:

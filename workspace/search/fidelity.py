@@ -57,18 +57,19 @@ class Fidelity:
     def __str__(self) -> str:
         return f"{self.kind}={self.share}"
 
-    def recipe(self, recipe: Recipe, *, epochs: int) -> Recipe:
+    def recipe(self, recipe: Recipe, *, epochs: int, pictures: int) -> Recipe:
         """That recipe as the cheap run has it; milestones are shares of a schedule and stay.
 
         Args:
             epochs: of the full run.
+            pictures: that the cheap run trains on.
         """
-        warmup = round(self.share * recipe.warmup_steps)
-        if self.kind == "data":  # an epoch of fewer pictures has fewer steps
-            return dataclasses.replace(recipe, epochs=epochs, steps=None, warmup_steps=warmup)
-        length = {name: getattr(recipe, name) for name in ("epochs", "steps")}
-        shorter = {name: whole and max(1, round(self.share * whole)) for name, whole in length.items()}
-        return dataclasses.replace(recipe, **shorter, warmup_steps=warmup)
+        length: dict[str, Any] = {"epochs": recipe.epochs, "steps": recipe.steps}
+        if self.kind == "schedule":
+            length = {name: whole and max(1, round(self.share * whole)) for name, whole in length.items()}
+        elif recipe.steps is not None:
+            length["steps"] = epochs * -(-pictures // recipe.batch_size)
+        return dataclasses.replace(recipe, **length, warmup_steps=round(self.share * recipe.warmup_steps))
 
 
 @dataclass(frozen=True, kw_only=True)
