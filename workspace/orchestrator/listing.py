@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from workspace.orchestrator.comparison_plan import ComparisonPlan
 from workspace.orchestrator.diagnosed import Progress, rules
 from workspace.orchestrator.looks import seeds_to_come
-from workspace.orchestrator.plan import PROPOSED, ComparisonPlan, Job, Plan
+from workspace.orchestrator.plan import PROPOSED, Job, Plan
 from workspace.orchestrator.promotion import had_cheap_run, is_begun, is_promoted
 from workspace.orchestrator.proposed import closes, given_up_after
 from workspace.orchestrator.runs import RunRecord, run_state

@@ -16,6 +16,7 @@ from workspace.gap import next_look
 from workspace.orchestrator.alone import alone
 from workspace.orchestrator.bill import bills
 from workspace.orchestrator.comparison import build_comparison
+from workspace.orchestrator.comparison_plan import ComparisonPlan
 from workspace.orchestrator.conditions import Conditions
 from workspace.orchestrator.cost import Costs
 from workspace.orchestrator.details import picture_lines
@@ -26,7 +27,7 @@ from workspace.orchestrator.listing import ListedRun, list_comparison, list_expe
 from workspace.orchestrator.looks import Looks, seeds_to_come
 from workspace.orchestrator.loop import KEPT, Loop
 from workspace.orchestrator.picture_intervals import PictureIntervals
-from workspace.orchestrator.plan import PROPOSED, TUNED_BASELINE, ComparisonPlan, Job, Plan
+from workspace.orchestrator.plan import PROPOSED, TUNED_BASELINE, Job, Plan
 from workspace.orchestrator.playing import (
     backbone_weights,
     conditions,
