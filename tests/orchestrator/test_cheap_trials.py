@@ -16,17 +16,21 @@ import sqlalchemy
 from small_plan import conditions, finish, plan
 from synthetic_runs import answer_of, command, kill_at_random, play, tracked_states, without_cost
 from test_diagnosed import PROPOSALS, diagnosis
+from test_report import report
 
 from workspace.errors import UserError
 from workspace.orchestrator.bill import bills
 from workspace.orchestrator.cost import Costs
-from workspace.orchestrator.diagnosed import steps, with_diagnosis
+from workspace.orchestrator.diagnosed import Found, steps, with_diagnosis
 from workspace.orchestrator.listing import list_experiment
 from workspace.orchestrator.plan import Job, Plan
 from workspace.orchestrator.promotion import settle_cheap
+from workspace.orchestrator.report import selection_line
 from workspace.orchestrator.runs import RunRecord
+from workspace.orchestrator.tables import front_table
 from workspace.orchestrator.trials import interrupted, open_study, search, trial_job
-from workspace.search import CHEAP, Fidelity, Study, default_url
+from workspace.search import CHEAP, Fidelity, Ranks, Selection, Study, Trial, default_url
+from workspace.search.strategy import Point
 from workspace.spec import RunSpec
 
 EXPERIMENT = "fcos_fp16_sweep"
@@ -251,6 +255,56 @@ def test_cheap_runs_that_do_not_rank_trials_are_given_up_after_eight(tmp_path: P
         assert (selection.trials, selection.is_given_up, selection.not_promoted) == (8, True, 0)
     assert [name for name in played if " at " in name] == [f"trial {number} at schedule=1/3" for number in range(8)]
     assert [name for name in played if " at " not in name] == [f"trial {number}" for number in range(11)]
+
+
+def selection(tau: float | None, p_value: float, trials: int, not_promoted: int) -> Selection:
+    ranks = None if tau is None else Ranks(tau, p_value, trials)
+    return Selection(fidelity="schedule=1/3", trials=trials, ranks=ranks, not_promoted=not_promoted)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
+            selection(0.8, 0.04, 5, 3),
+            "AP at schedule=1/3 ranks 5 trials as AP of full runs does with tau +0.80 (p 0.04): enough to select by; "
+            "3 more had no full run.",
+        ),
+        (
+            selection(0.33, 0.5, 3, 0),
+            "AP at schedule=1/3 ranks 3 trials as AP of full runs does with tau +0.33 (p 0.50): too little to select "
+            "by; trials went on to their full runs.",
+        ),
+        (
+            selection(-0.1, 0.6, 9, 2),
+            "AP at schedule=1/3 ranks 9 trials as AP of full runs does with tau -0.10 (p 0.60): too little to select "
+            "by; no more cheap runs were made; 2 more had no full run.",
+        ),
+        (
+            selection(None, 1.0, 1, 0),
+            "Whether AP at schedule=1/3 ranks trials as AP of full runs does cannot be told from 1 trial: too little "
+            "to select by; trials went on to their full runs.",
+        ),
+    ],
+)
+def test_what_is_said_of_cheap_runs(found: Selection, said: str) -> None:
+    assert selection_line(found) == said
+
+
+def test_a_diagnosed_search_says_it_in_its_table() -> None:
+    """And in a line beside it only what is of the baseline's search."""
+    enough, too_little = selection(0.8, 0.04, 5, 3), selection(0.33, 0.5, 3, 0)
+    point = Point(1, 0.9, (59.0,))
+    chosen = Trial(1, {}, {})
+    found = Found(chosen, [point], [60.0], default=0, is_reached=False, set_aside=(), ranks={})
+    both = {"candidate": enough, "baseline": too_little}
+    judged = dataclasses.replace(report(), found=found, selections=both)
+    (table,) = front_table(judged)
+    assert str(table.caption).splitlines()[-1] == selection_line(enough)
+    assert judged.selection_lines == [f"the baseline's search: {selection_line(too_little)}"]
+    assert dataclasses.replace(judged, found=None).selection_lines[0] == selection_line(enough)
+    assert judged.to_json()["fidelity"] == {"candidate": enough.to_json(), "baseline": too_little.to_json()}
+    assert "fidelity" not in report().to_json()
 
 
 def trials(work: Path) -> list[tuple[int, str, float | None]]:
