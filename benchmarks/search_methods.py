@@ -20,7 +20,8 @@ from recorded_runs import Cause, Recipe, distance, labels, mean_seconds, space_o
 
 from workspace.gap import FUTILE, chance_of_closing, measure_gap
 from workspace.search import Label
-from workspace.search.pruning import RankedPruner, percentile_pruner
+from workspace.search.fidelity import CHEAP
+from workspace.search.pruning import PromotingPruner, RankedPruner, percentile_pruner, selection
 from workspace.search.sampler import RestartableSampler
 from workspace.search.strategy import REFERENCE, FurtherSeed, Point, Rules
 
@@ -69,6 +70,12 @@ class Replay:
             if prunes is not None and prunes(epoch, ap) and epoch < last:
                 self.seconds += run.seconds * epoch / last
                 return None
+        self.seconds += run.seconds
+        return run.ap
+
+    def compress(self, recipe: Recipe) -> float:
+        """AP of the compressed schedule with the trial's seed, on the search split, in points."""
+        run = recipe.compressed[0]
         self.seconds += run.seconds
         return run.ap
 
@@ -138,17 +145,20 @@ def plain_optuna(replay: Replay, seed: int) -> None:
     _sampled(replay, _Sampled(replay.cause, TPESampler(seed=seed), MedianPruner()))
 
 
-def undiagnosed(sampler: Callable[[int], BaseSampler], pruner: Callable[[int], BasePruner]) -> Method:
+def undiagnosed(
+    sampler: Callable[[int], BaseSampler], pruner: Callable[[int], BasePruner], *, compressed: bool = False
+) -> Method:
     """A search with the default recipe first and nothing else known.
 
     Args:
         sampler: of a seed.
         pruner: that stops no trial before an epoch.
+        compressed: whether a trial's compressed schedule comes first, where that is recorded.
     """
 
     def method(replay: Replay, seed: int) -> None:
         cause = replay.cause
-        sampled = _Sampled(cause, sampler(seed), pruner(_first_pruned(cause)))
+        sampled = _Sampled(cause, sampler(seed), pruner(_first_pruned(cause)), compressed=compressed)
         _sampled(replay, sampled, first=[cause.default])
 
     return method
@@ -221,10 +231,14 @@ PRUNERS: dict[str, Callable[[int], BasePruner]] = {
     "successive halving": lambda first: SuccessiveHalvingPruner(min_resource=first),
     "none": lambda _: NopPruner(),
 }
+THIRD_FIRST = "pruner: a third of the schedule first"
 VARIANTS = {
     "diagnosed, searched before it is judged": _searched_first,
     **{f"sampler: {name}": undiagnosed(sampler, percentile_pruner) for name, sampler in SAMPLERS.items()},
     **{f"pruner: {name}": undiagnosed(RestartableSampler, pruner) for name, pruner in PRUNERS.items()},
+    THIRD_FIRST: undiagnosed(
+        RestartableSampler, lambda first: PromotingPruner(percentile_pruner(first)), compressed=True
+    ),
 }
 """What else could have been chosen: a search before the verdict; and, without a diagnosis, other samplers and pruners
 of Optuna's, each with the other part as ours has it (multivariate TPE after five random trials, the 75th percentile).
@@ -242,7 +256,16 @@ def _sampled(replay: Replay, sampled: "_Sampled", first: Sequence[Recipe] = ()) 
 class _Sampled:
     """Optuna's sampler and pruner over the recipes of a pool."""
 
-    def __init__(self, cause: Cause, sampler: BaseSampler, pruner: BasePruner, beside: Sequence[Recipe] = ()) -> None:
+    def __init__(
+        self,
+        cause: Cause,
+        sampler: BaseSampler,
+        pruner: BasePruner,
+        beside: Sequence[Recipe] = (),
+        *,
+        compressed: bool = False,
+    ) -> None:
+        self._compressed = compressed
         self._cause = cause
         self._run: set[str] = set()
         self._space = space_of([*cause.pool, *beside], cause.default)
@@ -271,7 +294,10 @@ class _Sampled:
             trial.report(ap, epoch)
             return not is_default and trial.should_prune()
 
-        ap = replay.train(recipe, prunes=prunes)
+        if self._is_compressed_first(recipe) and prunes(CHEAP, replay.compress(recipe)):
+            ap = None
+        else:
+            ap = replay.train(recipe, prunes=prunes)
         if ap is None:
             self._study.tell(trial, state=TrialState.PRUNED)
         else:
@@ -287,6 +313,12 @@ class _Sampled:
         alike = alike or list(next(iter(self._cause.strata.values())))
         fresh = [known for known in alike if known.name not in self._run]
         return min(fresh or alike, key=lambda known: distance(point, points[known.name], words))
+
+    def _is_compressed_first(self, recipe: Recipe) -> bool:
+        """By the orchestrator's own rule. A recipe without a recorded compressed schedule has its full run at once."""
+        if not (self._compressed and recipe.compressed):
+            return False
+        return not selection(self._study.get_trials(deepcopy=False), "a third of the schedule").is_given_up
 
 
 def _reference(replay: Replay) -> list[float]:

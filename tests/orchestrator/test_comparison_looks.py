@@ -14,9 +14,9 @@ from workspace.errors import UserError
 from workspace.gap import measure_effect, measure_gap
 from workspace.gap.sequential import level
 from workspace.orchestrator.comparison import ComparisonReport, build_comparison
+from workspace.orchestrator.comparison_plan import ComparisonPlan
 from workspace.orchestrator.listing import list_comparison
 from workspace.orchestrator.looks import Looks, seeds_to_come
-from workspace.orchestrator.plan import ComparisonPlan
 from workspace.orchestrator.report import Cost
 from workspace.orchestrator.runs import RunRecord
 from workspace.orchestrator.tables import comparison_tables

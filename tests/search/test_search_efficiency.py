@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-from recorded_runs import Cause, read_causes
+from recorded_runs import Cause, Recipe, read_causes
 from search_efficiency import (
     DIAGNOSED,
     METHODS,
@@ -29,7 +29,7 @@ from search_efficiency import (
     repeat,
     report,
 )
-from search_methods import TRIALS, VARIANTS, Closed, Replay, diagnosed, random_search
+from search_methods import THIRD_FIRST, TRIALS, VARIANTS, Closed, Replay, diagnosed, random_search, without_diagnosis
 
 from workspace.search.strategy import Rules
 
@@ -77,6 +77,11 @@ class Table:
             self.add(cause, f"random-{number}", island, ap(island))
             if ap(island) == FP32:
                 self.add(cause, f"random-{number}", island, ap(island), split="eval", seeds=JUDGED)
+
+    def compress(self, ap: Callable[[float], float]) -> None:
+        """Adds a third of the schedule to each recipe's first run of a search, with that AP for the full run's."""
+        found = [row for row in self.rows if row[1] not in ("fp32", "diagnosis") and row[4:6] == [0, "search"]]
+        self.rows += [[*row[:3], 0.333, 0, "search", ap(row[6]), "{}", SECONDS / 3, 100, *row[10:]] for row in found]
 
     def causes(self, folder: Path) -> list[Cause]:
         file = folder / "runs.csv"
@@ -194,3 +199,60 @@ def test_the_report_compares_what_was_spent(tmp_path: Path) -> None:
     assert f"| > {SECONDS * (1 + TRIALS):.0f} (0 of 4) | > " in said
     ax = closing_curves(Figure().subplots(), outcomes[outcomes.method.isin(METHODS)], np.random.default_rng(0))
     assert len(ax.lines) == len(METHODS)
+
+
+class Watched(Replay):
+    """A replay that remembers which runs were paid."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause, RULES)
+        self.trained: list[str] = []
+        self.compressed: list[str] = []
+
+    def train(self, recipe: Recipe, **options: Any) -> float | None:
+        self.trained.append(recipe.name)
+        return super().train(recipe, **options)
+
+    def compress(self, recipe: Recipe) -> float:
+        self.compressed.append(recipe.name)
+        return super().compress(recipe)
+
+
+def played(table: Table, folder: Path) -> Watched:
+    """A search that never closes, with a third of the schedule first."""
+    replay = Watched(table.causes(folder)[0])
+    VARIANTS[THIRD_FIRST](replay, 0)
+    assert replay.by is None
+    return replay
+
+
+def unsolved() -> Table:
+    table = Table()
+    table.add_cause("never closed by chance", "neck", "neck", pool=("none", "backbone", "head", "none"))
+    return table
+
+
+def test_a_third_of_the_schedule_is_paid_and_selects_where_it_ranks(tmp_path: Path) -> None:
+    table = unsolved()
+    table.compress(lambda ap: ap / 2)
+    replay = played(table, tmp_path)
+    assert len(replay.compressed) == TRIALS  # the default recipe's among them
+    full = len(replay.trained)  # the reference's among them, and those that are pruned later
+    assert 4 < full - 1 < TRIALS
+    assert SECONDS / 3 * TRIALS < replay.seconds <= SECONDS / 3 * TRIALS + SECONDS * full
+
+
+def test_a_third_of_the_schedule_that_ranks_nothing_is_given_up(tmp_path: Path) -> None:
+    table = unsolved()
+    table.compress(lambda ap: 100 - ap)
+    replay = played(table, tmp_path)
+    assert len(replay.trained) - 1 == TRIALS
+    assert 8 <= len(replay.compressed) < TRIALS
+
+
+def test_a_recipe_without_a_compressed_run_has_its_full_run_at_once(tmp_path: Path) -> None:
+    replay = played(unsolved(), tmp_path)
+    plain = Replay(replay.cause, RULES)
+    without_diagnosis(plain, 0)
+    assert replay.compressed == []
+    assert replay.seconds == plain.seconds

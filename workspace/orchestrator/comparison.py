@@ -17,10 +17,11 @@ from workspace.gap import (
     measure_sequentially,
     sentence,
 )
+from workspace.orchestrator.comparison_plan import ComparisonPlan
 from workspace.orchestrator.details import Details, gap_details
 from workspace.orchestrator.looks import Looks
 from workspace.orchestrator.picture_intervals import PictureIntervals
-from workspace.orchestrator.plan import ComparisonPlan, Job
+from workspace.orchestrator.plan import Job
 from workspace.orchestrator.report import Cost, diverged_runs, gap_json, lost_references, reservations
 from workspace.orchestrator.runs import RunRecord
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from workspace.files import write_json
 from workspace.gap import Gap, measure_sequentially
-from workspace.orchestrator.plan import PROPOSED, ComparisonPlan, Job, Plan
+from workspace.orchestrator.comparison_plan import ComparisonPlan
+from workspace.orchestrator.plan import PROPOSED, Job, Plan
 from workspace.orchestrator.proposed import gap_of, given_up_after
 
 LOOKS_FILE = "looks.json"

@@ -16,6 +16,7 @@ from workspace.gap import next_look
 from workspace.orchestrator.alone import alone
 from workspace.orchestrator.bill import bills
 from workspace.orchestrator.comparison import build_comparison
+from workspace.orchestrator.comparison_plan import ComparisonPlan
 from workspace.orchestrator.conditions import Conditions
 from workspace.orchestrator.cost import Costs
 from workspace.orchestrator.details import picture_lines
@@ -26,7 +27,7 @@ from workspace.orchestrator.listing import ListedRun, list_comparison, list_expe
 from workspace.orchestrator.looks import Looks, seeds_to_come
 from workspace.orchestrator.loop import KEPT, Loop
 from workspace.orchestrator.picture_intervals import PictureIntervals
-from workspace.orchestrator.plan import PROPOSED, TUNED_BASELINE, ComparisonPlan, Job, Plan
+from workspace.orchestrator.plan import PROPOSED, TUNED_BASELINE, Job, Plan
 from workspace.orchestrator.playing import (
     backbone_weights,
     conditions,
@@ -43,7 +44,7 @@ from workspace.orchestrator.results import ap_curves, write_comparison, write_re
 from workspace.orchestrator.settings import Settings
 from workspace.orchestrator.tables import comparison_tables, details_tables, front_table, result_table
 from workspace.orchestrator.trials import open_study, search, study_exists
-from workspace.search import Study, Trial, resolve
+from workspace.search import Selection, Study, Trial, resolve
 from workspace.spec import RunSpec
 
 AnyPlan = TypeVar("AnyPlan", Plan, ComparisonPlan)
@@ -97,12 +98,24 @@ def _experiment_plan(experiment: Experiment, settings: Settings, given: Conditio
         trials=effort.trials if settings.trials is None else settings.trials,
         max_seeds=settings.max_seeds,
         tune_baseline=settings.tune_baseline,
+        fidelity=settings.fidelity,
     )
-    return plan if settings.diagnosis is None else with_diagnosis(plan, settings.diagnosis)
+    if settings.diagnosis is not None:
+        plan = with_diagnosis(plan, settings.diagnosis)
+    if settings.fidelity is not None and not plan.has_search:
+        raise UserError(
+            f"--fidelity {settings.fidelity}: {plan.name} searches nothing; give it --trials, or leave it out"
+        )
+    return plan
 
 
 def _comparison_plan(comparison: Comparison, settings: Settings, given: Conditions) -> ComparisonPlan:
-    searching = {"--trials": settings.trials, "--storage": settings.storage, "--diagnosis": settings.diagnosis}
+    searching = {
+        "--trials": settings.trials,
+        "--storage": settings.storage,
+        "--diagnosis": settings.diagnosis,
+        "--fidelity": settings.fidelity,
+    }
     for option, value in searching.items():
         if value is not None:
             raise UserError(f"{option} {value}: {comparison.name} compares arms and searches nothing; leave it out")
@@ -142,7 +155,12 @@ def _play_experiment(plan: Plan, settings: Settings, console: Console, json_file
         write_json(json_file, report.to_json())
     for table in (result_table(report), *details_tables(report), *front_table(report)):
         console.print(table)
-    said = *report.sentences, *picture_lines(report.details), *divergence_lines(report.diverged)
+    said = (
+        *report.sentences,
+        *report.selection_lines,
+        *picture_lines(report.details),
+        *divergence_lines(report.diverged),
+    )
     _say(console, said, report.reservations)
     _show(console, figure, viewers(settings, studies))
 
@@ -158,6 +176,7 @@ def _phases(
     untuned: Mapping[str, Sequence[Job]] = _arms(plan, {})
     waiting: Iterator[Job] = itertools.chain(untuned["baseline"], untuned["default"])
     winners: dict[str, Trial] = {}
+    selections: dict[str, Selection | None] = {}
     found: Found | None = None
     is_closed = False
     if PROPOSED in untuned:
@@ -177,6 +196,7 @@ def _phases(
         if winner is None:
             raise UserError(f"{plan.name}: no trial of the search finished; see the logs under runs/")
         winners[searching.searched] = winner
+        selections[searching.searched] = study.selection()
     tuned = {arm: runs for arm, runs in _arms(plan, winners).items() if arm not in untuned}
     loop.play(itertools.chain(waiting, *tuned.values()))
     jobs = _until_decided(plan, loop, {**untuned, **tuned}, lambda at: _arms(at, winners))
@@ -192,6 +212,7 @@ def _phases(
         cost=_cost(loop),
         looks=Looks(folder),
         found=found,
+        selections={name: selection for name, selection in selections.items() if selection is not None},
         folders=loop.folders,
         known=PictureIntervals(folder),
     )

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
 from workspace.gap import FUTILE, LOOKS, Gap, chance_of_closing, measure_gap, measure_sequentially
-from workspace.orchestrator.plan import PROPOSED, ComparisonPlan, Job, Plan
+from workspace.orchestrator.comparison_plan import ComparisonPlan
+from workspace.orchestrator.plan import PROPOSED, Job, Plan
 
 AP = Mapping[int, float]  # in points, by seed
 

@@ -1,7 +1,7 @@
 """What an experiment answers: its result as a value, as JSON, and in words."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from workspace.orchestrator.picture_intervals import PictureIntervals
 from workspace.orchestrator.plan import PROPOSED, TUNED_BASELINE, Job, Plan
 from workspace.orchestrator.proposed import gap_of, given_up_after
 from workspace.orchestrator.runs import RunRecord
+from workspace.search import Selection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,7 @@ class Report:
         best_baseline: the same of the baseline's search.
         proposal: what the diagnosis changes in the ``proposed`` arm, by parameter, as the study shows it.
         found: what a search that a diagnosis began found; ``None`` without.
+        selections: by what was searched, ``candidate`` or ``baseline``, what became of its trials' cheap runs.
         diverged: by name of the run, what became of it; its AP counts in its arm.
         reservations: reasons for which the arms do not compare as they should.
     """
@@ -72,6 +74,7 @@ class Report:
     reservations: Sequence[str]
     proposal: Mapping[str, Any] | None = None
     found: Found | None = None
+    selections: Mapping[str, Selection] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -95,6 +98,11 @@ class Report:
             "best_baseline": None if self.best_baseline is None else dict(self.best_baseline),
             **({} if self.proposal is None else {"proposal": dict(self.proposal)}),
             **({} if self.found is None else {"search": self.found.to_json()}),
+            **(
+                {"fidelity": {name: found.to_json() for name, found in self.selections.items()}}
+                if self.selections
+                else {}
+            ),
             "cost": self.cost.to_json(),
             "diverged": dict(self.diverged),
             "reservations": list(self.reservations),
@@ -119,6 +127,16 @@ class Report:
             for name, subject in names.items()
         ]
 
+    @property
+    def selection_lines(self) -> list[str]:
+        """What became of the cheap runs of each search that has no table of its own."""
+        in_tables = set() if self.found is None else {"candidate"}
+        return [
+            ("the baseline's search: " if name == "baseline" else "") + selection_line(selection)
+            for name, selection in self.selections.items()
+            if name not in in_tables
+        ]
+
 
 def build_report(
     plan: Plan,
@@ -134,6 +152,7 @@ def build_report(
     known: PictureIntervals | None = None,
     proposal: Mapping[str, Any] | None = None,
     found: Found | None = None,
+    selections: Mapping[str, Selection] | None = None,
 ) -> Report:
     """Judges the arms.
 
@@ -172,6 +191,7 @@ def build_report(
         best_baseline=best_baseline,
         proposal=proposal,
         found=found,
+        selections=selections or {},
         cost=cost,
         diverged=diverged_runs(jobs, records),
         reservations=[
@@ -202,6 +222,21 @@ def _listed(changes: Mapping[str, Any]) -> str:
 
 def _seeds(arm: Arm) -> str:
     return f"{len(arm.ap)} {'seed' if len(arm.ap) == 1 else 'seeds'}"
+
+
+def selection_line(selection: Selection) -> str:
+    """Whether trials were selected by their cheap runs, and why."""
+    ranks, count = selection.ranks, f"{selection.trials} {'trial' if selection.trials == 1 else 'trials'}"
+    if ranks is None:
+        what = f"Whether AP at {selection.fidelity} ranks trials as AP of full runs does cannot be told from {count}"
+    else:
+        tau = f"tau {ranks.tau:+.2f} (p {ranks.p_value:.2f})"
+        what = f"AP at {selection.fidelity} ranks {count} as AP of full runs does with {tau}"
+    without = f"{selection.not_promoted} more had no full run"
+    if selection.is_by_cheap_runs:
+        return f"{what}: enough to select by; {without}."
+    then = "no more cheap runs were made" if selection.is_given_up else "trials went on to their full runs"
+    return f"{what}: too little to select by; {then}" + (f"; {without}." if selection.not_promoted else ".")
 
 
 def gap_json(gap: Gap) -> dict[str, Any]:

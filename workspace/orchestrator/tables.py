@@ -4,7 +4,7 @@ from rich.table import Table
 
 from workspace.gap import Effect, Gap
 from workspace.orchestrator.comparison import ComparedArm, ComparisonReport
-from workspace.orchestrator.report import Report
+from workspace.orchestrator.report import Report, selection_line
 
 _MOST_ROWS = 12
 """Of a table by size and class; all of them are in the experiment's files."""
@@ -68,6 +68,7 @@ def front_table(report: Report) -> list[Table]:
                     f"(p {ranks.p_value:.2f}): {'enough' if ranks.agree else 'too little'} to stop trials by."
                     for epoch, ranks in found.ranks.items()
                 ),
+                *(selection_line(selection) for name, selection in report.selections.items() if name == "candidate"),
             ]
         ),
         caption_justify="left",
