@@ -18,18 +18,10 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 from recorded_runs import Cause, Recipe, read_causes
-from search_efficiency import (
-    DIAGNOSED,
-    METHODS,
-    RANDOM,
-    by_cause,
-    closing_curves,
-    expected_seconds,
-    ratios,
-    repeat,
-    report,
-)
+from search_efficiency import closing_curves
 from search_methods import THIRD_FIRST, TRIALS, VARIANTS, Closed, Replay, diagnosed, random_search, without_diagnosis
+from search_outcomes import DIAGNOSED, METHODS, RANDOM, by_cause, expected_seconds, ratios, repeat
+from search_report import report
 
 from workspace.search.strategy import Rules
 
