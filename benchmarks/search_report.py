@@ -122,7 +122,7 @@ def _limits(outcomes: pd.DataFrame, causes: Sequence[Cause], rng: np.random.Gene
         "",
         f"* A repetition ends after {TRIALS} trials. Where a method never closed, what one repetition spent stands for "
         "what it would take: a lower bound, marked >.",
-        "* Samplers are favoured beside the random search: the space that they are asked in has only those FP32 islands "
+        "* Samplers are favoured beside the random search: the space that they are asked in has only the FP32 islands "
         "that were recorded, of which the right one is a larger share than of all that a user could try, and of one "
         "island they are given each recorded recipe once before any twice. What they would take is understated.",
         "* Repetitions of one cause share its recorded runs, which stand for all recipes of their kind; they differ in "
