@@ -17,8 +17,8 @@ from workspace.experiment import ArmSpec, Comparison, Effort, Experiment
 from workspace.files import write_json
 from workspace.journal import JournalWriter
 from workspace.orchestrator import phases, playing
+from workspace.orchestrator.comparison_plan import ComparisonPlan
 from workspace.orchestrator.disk import Room
-from workspace.orchestrator.plan import ComparisonPlan
 from workspace.orchestrator.settings import Settings
 from workspace.precision import FP32, LossScale, Precision
 from workspace.search.space import times

@@ -4,12 +4,14 @@ One row is one run: ``cause``, ``recipe`` (its name), ``changes`` (JSON, as in a
 (share of the full schedule), ``seed``, ``split`` (``search`` or ``eval``), ``ap`` in points, ``curve`` (JSON, AP by
 epoch), ``device_seconds``, ``steps``, ``flops_in_half`` (0 to 1) and ``diverged``. The recipe ``fp32`` is the baseline,
 ``default`` the candidate as the gap was found in it, those named ``proposal…`` are the diagnosis', in their order, and
-all others were drawn at random from the space that is searched without a diagnosis. A row named ``diagnosis`` has the
-seconds that the diagnosis took.
+all others were drawn at random from the space that is searched without a diagnosis: from parts of it, each of which
+holds the share ``stratum_share`` of all draws (1 where the column is missing or empty). A row named ``diagnosis`` has
+the seconds that the diagnosis took.
 """
 
 import json
 import math
+import random
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,8 +29,8 @@ REFERENCE, DEFAULT, PROPOSAL, DIAGNOSIS = "fp32", "default", "proposal", "diagno
 class Run:
     """One run: AP in points, at its end and by epoch, and its device-seconds.
 
-    These are its steps times the median of what a step of its cause took: the machine was not equally busy all the
-    time, and which method is faster must not depend on that.
+    These are its steps times the median of what a step of its cause's arms took, which were trained when it was
+    diagnosed: the machine was not equally busy all the time, and which method is faster must not depend on that.
     """
 
     seed: int
@@ -47,6 +49,7 @@ class Recipe:
         search: runs of the full schedule on the search split, by seed.
         compressed: the same of the compressed schedule.
         judged: runs of the full schedule on the evaluation split.
+        stratum_share: share of all random draws that lie in the part of the space that this one was drawn from.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Recipe:
     search: Sequence[Run]
     compressed: Sequence[Run]
     judged: Sequence[Run]
+    stratum_share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,18 @@ class Cause:
     proposals: Sequence[Recipe]
     pool: Sequence[Recipe]
 
+    @property
+    def strata(self) -> Mapping[float, Sequence[Recipe]]:
+        """The pool by the share of all draws that each part of it stands for, the commonest first."""
+        shares = sorted({recipe.stratum_share for recipe in self.pool}, reverse=True)
+        return {share: [recipe for recipe in self.pool if recipe.stratum_share == share] for share in shares}
+
+    def draw(self, rng: random.Random) -> Recipe:
+        """A recorded recipe that stands for a new random one: a part by its share, and one of that part."""
+        strata = self.strata
+        (share,) = rng.choices(list(strata), weights=list(strata))
+        return rng.choice(strata[share])
+
 
 def read_causes(file: Path) -> list[Cause]:
     """The causes of a table that have an FP32 arm, a default recipe, a diagnosis and a pool; in the table's order."""
@@ -79,7 +95,8 @@ def read_causes(file: Path) -> list[Cause]:
     found = []
     for name, part in table.groupby("cause", sort=False):
         diagnosis, rows = part[part.recipe == DIAGNOSIS], part[part.recipe != DIAGNOSIS]
-        step = float((rows.device_seconds / rows.steps).median())
+        arms = rows[rows.recipe.isin((REFERENCE, DEFAULT)) & (rows.split == "eval")]
+        step = float((arms.device_seconds / arms.steps).median())
         recipes = {str(recipe): _recipe(str(recipe), runs, step) for recipe, runs in rows.groupby("recipe", sort=False)}
         searched = {recipe: known for recipe, known in recipes.items() if known.search}
         proposals = sorted(recipe for recipe in searched if recipe.startswith(PROPOSAL))
@@ -109,6 +126,7 @@ def _recipe(name: str, rows: pd.DataFrame, step: float) -> Recipe:
         search=_runs(full[full.split == "search"], step),
         compressed=_runs(rows[(rows.split == "search") & (rows.fidelity < 1)], step),
         judged=_runs(full[full.split == "eval"], step),
+        stratum_share=float(first.get("stratum_share") or 1.0),
     )
 
 

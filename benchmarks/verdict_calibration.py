@@ -14,8 +14,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from sequential_designs import designs
+from simulated_effects import INTERACTION, MAIN_EFFECT, effect_over_looks, main_effect
 
-from workspace.gap import LOOKS, Rates, measure_gap, searched_rates, sequential_rates, verdict_rates
+from workspace.gap import (
+    LOOKS,
+    Rates,
+    measure_gap,
+    proposed_rates,
+    searched_rates,
+    sequential_rates,
+    verdict_rates,
+)
 from workspace.gap.contrast import BASELINE_TO_CANDIDATE, Contrast, contrast, welch_error
 from workspace.gap.verdict import judge
 
@@ -23,7 +32,6 @@ STUDIES = 10_000
 SEEDS = (2, 3, 4, 5, 6, 8, 10)
 SDS = ((0.5, 0.5), (1.0, 1.0), (1.0, 2.0), (2.0, 1.0), (0.2, 1.0))
 CORRELATIONS = (-0.3, 0.0, 0.3, 0.6, 0.9)
-MAIN_EFFECT = (-0.5, -0.5, 0.5, 0.5)
 FOUR_SDS = ((1.0, 1.0, 1.0, 1.0), (0.5, 1.0, 2.0, 1.0))
 
 
@@ -39,6 +47,7 @@ def main() -> None:
     fixed_seeds()
     added_seeds()
     after_a_search()
+    proposed_and_tuned()
     promised_power()
     if csv_file is not None:
         with csv_file.open("w", newline="") as file:
@@ -88,32 +97,15 @@ def fixed_seeds() -> None:
     table(
         ["sds of the arms", "correlation, within"],
         [
-            ([", ".join(map(str, sds)), f"{rho}, {within}"], [main_effect(sds, rho, seeds, within) for seeds in SEEDS])
+            (
+                [", ".join(map(str, sds)), f"{rho}, {within}"],
+                [main_effect(sds, rho, seeds, within, STUDIES) for seeds in SEEDS],
+            )
             for sds in FOUR_SDS
             for rho in (0.0, 0.3, 0.6)
             for within in ("all", "sign")
         ],
     )
-
-
-def main_effect(sds: tuple[float, ...], correlation: float, seeds: int, within: str) -> float:
-    """Share of studies whose interval lies above a main effect of zero.
-
-    Args:
-        within: ``all`` arms share a part of their luck with a seed, or those of one ``sign`` of weight do.
-    """
-    rng = np.random.default_rng(0)
-    luck = rng.standard_normal((2, STUDIES, seeds))
-    arms = [
-        sd
-        * (
-            np.sqrt(correlation) * luck[int(within == "sign" and weight > 0)]
-            + np.sqrt(1 - correlation) * rng.standard_normal((STUDIES, seeds))
-        )
-        for sd, weight in zip(sds, MAIN_EFFECT, strict=True)
-    ]
-    low, _ = contrast(arms, MAIN_EFFECT, same_seeds=True).interval()
-    return float((low > 0).mean())
 
 
 def simulate(
@@ -174,6 +166,17 @@ def added_seeds() -> None:
             ],
             LOOKS,
         )
+    heading("Seeds added by verdicts on gaps: an effect's interval lies above the truth at any look by that number")
+    table(
+        ["weights", "sds of the arms", "correlation"],
+        [
+            ([name, ", ".join(map(str, sds)), f"{rho}"], effect_over_looks(weights, sds, rho, STUDIES))
+            for name, weights in (("main effect", MAIN_EFFECT), ("interaction", INTERACTION))
+            for sds in (*FOUR_SDS, (0.2, 1.0, 1.0, 1.0), (0.2, 0.2, 0.2, 1.0))
+            for rho in (0.0, 0.3, 0.6)
+        ],
+        LOOKS,
+    )
     for sd in (0.5, 1.0):
         heading(f"Rules for looking again: *closed* by that number of seeds, true gap 0 AP, margin 1 AP, sd {sd:g} AP")
         table(["rule"], [([rule.name], rule.closed) for rule in designs(1.0, sd, 24, STUDIES)], looks)
@@ -214,6 +217,39 @@ def after_a_search() -> None:
                 )
             ]
     table(["sd of seeds", "of recipes", "judged by"], rows)
+
+
+def proposed_and_tuned() -> None:
+    """What a diagnosis proposes is judged, and where it is not closed, what a search finds: two verdicts."""
+    heading("A proposed recipe, then a tuned one: *closed*, margin 1 AP, sd 1 AP")
+    print(
+        "Both are judged against the same runs of the baseline, each at half the error of a single verdict, or (last\n"
+        "row of each) each as if it were the only one. At true gaps of -1, -1 every *closed* is an error.\n"
+    )
+    rows = []
+    for gaps, correlation in (((-1.0, -1.0), 0.0), ((-1.0, -1.0), 0.6), ((-1.0, -3.0), 0.0), ((0.0, -1.0), 0.0)):
+        rates = {
+            seeds: proposed_rates(
+                gaps=gaps,
+                margin=1.0,
+                sd=1.0,
+                correlation=correlation,
+                seeds=seeds,
+                studies=STUDIES,
+                rng=np.random.default_rng(seeds),
+            )
+            for seeds in SEEDS
+        }
+        rows += [
+            ([f"{gaps[0]:g}, {gaps[1]:g}", f"{correlation}", how], [getattr(rates[seeds], name) for seeds in SEEDS])
+            for name, how in (
+                ("proposed", "the proposed one"),
+                ("either", "either"),
+                ("sequentially", "either, seeds added"),
+                ("without_allowance", "either, no allowance"),
+            )
+        ]
+    table(["true gaps", "correlation", "closed"], rows)
 
 
 def promised_power() -> None:

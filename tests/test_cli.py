@@ -34,6 +34,7 @@ def test_the_options_of_an_experiment_are_frozen() -> None:
         "--keep": "best",
         "--trials": None,
         "--diagnosis": None,
+        "--fidelity": None,
         "--seeds": None,
         "--max-seeds": None,
         "--tune-baseline": False,
@@ -74,7 +75,10 @@ def test_an_experiment_is_named_as_its_script(script: Path) -> None:
     assert f'name="{script.stem}"' in script.read_text()
 
 
-@pytest.mark.parametrize("options", [("--workers", "0"), ("--scale", "huge"), ("--gpus", "1"), ("--seeds", "many")])
+@pytest.mark.parametrize(
+    "options",
+    [("--workers", "0"), ("--scale", "huge"), ("--gpus", "1"), ("--seeds", "many"), ("--fidelity", "schedule=3")],
+)
 def test_wrong_options_are_one_line(options: tuple[str, ...]) -> None:
     done = subprocess.run([sys.executable, str(EXPERIMENTS[0]), *options], capture_output=True, text=True, check=False)
     assert done.returncode == 2

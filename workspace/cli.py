@@ -76,14 +76,21 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         "--diagnosis",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
-        help="Begin the search with what `python -m workspace diagnose` proposes, and end it when that is enough.",
+        help="Judge what `python -m workspace diagnose` proposes first; then search from there, as far as needed.",
+    ),
+    click.option(
+        "--fidelity",
+        metavar="KIND=SHARE",
+        help="Before each trial a cheap run, schedule=1/3 of its steps or data=1/3 of the pictures; it ends bad trials "
+        "where cheap runs are seen to rank recipes as full ones do.",
     ),
     click.option("--seeds", type=click.IntRange(min=1), help="Runs of each arm for the verdict."),
     click.option(
         "--max-seeds",
         type=click.IntRange(min=2),
         metavar="N",
-        help="Add seeds until the verdict is decided, to N an arm at most; the interval then allows for the looks.",
+        help="Add seeds until the verdict is decided, to N an arm at most; the interval then allows for the looks. "
+        "A comparison adds them to the arms of each gap that is undecided.",
     ),
     click.option(
         "--tune-baseline",
@@ -130,12 +137,20 @@ def start(entry: click.Command, name: str | None = None) -> None:
         sys.exit(EXIT_USER_ERROR)
 
 
-def run(experiment: Experiment | Comparison, *, plan: bool, json_file: Path | None, **options: Any) -> None:
+def run(
+    experiment: Experiment | Comparison,
+    *,
+    plan: bool,
+    json_file: Path | None,
+    fidelity: str | None = None,
+    **options: Any,
+) -> None:
     """Plays the experiment, or lists its plan."""
     with reporting_errors():
         from workspace.orchestrator import Settings, list_plan, play
+        from workspace.search import Fidelity
 
-        settings = Settings(**options)
+        settings = Settings(**options, fidelity=None if fidelity is None else Fidelity.parse(fidelity))
         if json_file is not None and not json_file.parent.is_dir():
             raise UserError(f"--json {json_file}: there is no folder {json_file.parent}")
         if plan and json_file is not None:

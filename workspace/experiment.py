@@ -105,3 +105,13 @@ class Comparison:
                     raise UserError(f"comparison {self.name}: {' and '.join(parts)} do not sum up to {whole}")
         if any(effort.trials for effort in self.efforts.values()):
             raise UserError(f"comparison {self.name}: it has no search, so its efforts have no trials")
+
+    @property
+    def gaps(self) -> dict[str, tuple[str, str]]:
+        """Baseline's and candidate's arm of each contrast that is a gap."""
+        pairs = {}
+        for name, weights in self.contrasts.items():
+            by_weight = {weight: arm for arm, weight in weights.items() if weight}
+            if sum(bool(weight) for weight in weights.values()) == 2 and by_weight.keys() == {-1, 1}:
+                pairs[name] = by_weight[-1], by_weight[1]
+        return pairs

@@ -45,8 +45,9 @@ class Exported:
 
     @property
     def trials(self) -> pd.DataFrame:
-        """The search's runs, as `workspace.figures.search_history` takes them."""
-        return self.runs[self.runs["phase"] == "search"].rename(columns={"trial": "number", "AP": "value"})
+        """The full runs of the search's trials, as `workspace.figures.search_history` takes them."""
+        is_trial = (self.runs["phase"] == "search") & (self.runs["arm"] == "trial")
+        return self.runs[is_trial].rename(columns={"trial": "number", "AP": "value"})
 
 
 def read(experiment: str, folder: Path = TABLES) -> Exported:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.planted.causes import CAUSES, Cause, register_causes
-from benchmarks.planted.runs import Job, conditions, spec_of, task_of
+from benchmarks.planted.runs import Job, conditions, play, spec_of, task_of
 from workspace.execution import LocalExecutor
 from workspace.search.proposals import Diagnosis, read_diagnosis
-from workspace.spec import run_folder
+from workspace.spec import RunSpec, run_folder
 from workspace.training.task import preload
 
 PROPOSALS = 3
@@ -44,6 +44,10 @@ def diagnose_all(causes: Sequence[Cause], work_dir: Path, *, workers: int) -> No
     """Diagnoses those that have not been, each in a process of its own; then those again that nothing was found of."""
     _play([(cause, False) for cause in causes], work_dir, workers=workers)
     nothing = [cause for cause in causes if (content := diagnosis_of(cause, work_dir)) and not content["causes"]]
+    given = conditions(work_dir)
+    losing = [_losing_run(cause) for cause in nothing if not file_of(cause, work_dir, of_run=True).exists()]
+    if without := [job for job in losing if not _weights(spec_of(job, given), work_dir).exists()]:
+        play(without, given, work_dir, workers=workers)  # the table may know its AP, and has no weights
     _play([(cause, True) for cause in nothing], work_dir, workers=workers)
 
 
@@ -69,16 +73,25 @@ def diagnose_one(name: str, work_dir: Path, of_run: bool) -> None:
 
     from workspace.diagnosis import diagnose
     from workspace.training.checkpoints import read_checkpoint
-    from workspace.training.runner import MODEL
 
     torch.set_num_threads(1)
     register_causes()
     cause = next(cause for cause in CAUSES if cause.name == name)
     given = conditions(work_dir)
-    spec = spec_of(Job(cause, "default", {}, 1.0, 0, "eval"), given)
+    spec = spec_of(_losing_run(cause), given)
     task = task_of(spec, given, work_dir / "diagnoses" / name)
-    weights = read_checkpoint(run_folder(work_dir, spec) / MODEL) if of_run else None
+    weights = read_checkpoint(_weights(spec, work_dir)) if of_run else None
     diagnose(task, weights, say=print).write(file_of(cause, work_dir, of_run=of_run))
+
+
+def _losing_run(cause: Cause) -> Job:
+    return Job(cause, "default", {}, 1.0, 0, "eval")
+
+
+def _weights(spec: RunSpec, work_dir: Path) -> Path:
+    from workspace.training.runner import MODEL
+
+    return run_folder(work_dir, spec) / MODEL
 
 
 def proposals(cause: Cause, work_dir: Path) -> Diagnosis | None:

@@ -1,22 +1,25 @@
 """Which runs are made of each planted cause."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.planted.causes import Cause
 from benchmarks.planted.diagnosed import PROPOSALS, proposals
-from benchmarks.planted.pool import draw_recipes
-from benchmarks.planted.runs import Job, spec_of
-from workspace.orchestrator.conditions import Conditions
-from workspace.orchestrator.runs import RunRecord, run_state
-from workspace.spec import run_folder
+from benchmarks.planted.known import Known
+from benchmarks.planted.pool import draw_recipe, held_draws
+from benchmarks.planted.runs import Job
+from workspace.gap import FUTILE, chance_of_closing
+from workspace.search.strategy import Rules
 
 CHEAPER = 1 / 3
 """Share of the schedule that recipes are compared at for less."""
 
-LOOKS_CLOSED = 10.0
-"""AP points below FP32, in full on the search split, up to which a recipe is run over the evaluation seeds."""
+COMPRESSED_UP_TO = 10
+"""Recipes of a pool that are trained in the cheaper schedule too: enough to tell how it ranks them."""
+
+MARGIN = 5.0
+"""AP points that a mended run may lose: twice the spread of seeds."""
 
 _SEARCH_SEEDS_FROM = 1000
 _PROPOSAL_SEEDS_FROM = 1100
@@ -40,13 +43,25 @@ def pool_jobs(causes: Sequence[Cause], places: range) -> list[Job]:
     return [
         Job(cause, *_recipe(cause, place), fidelity, _SEARCH_SEEDS_FROM + place, "search")
         for place, cause, fidelity in itertools.product(places, causes, (1.0, CHEAPER))
+        if fidelity == 1 or place < 2 + COMPRESSED_UP_TO
+    ]
+
+
+def held_jobs(causes: Sequence[Cause], count: int) -> list[Job]:
+    """In full on the search split: further draws whose FP32 island holds the planted module, so many of each cause."""
+    places = {cause.name: [2 + index for index in held_draws(cause, count)] for cause in causes}
+    return [
+        Job(cause, *_recipe(cause, place), 1.0, _SEARCH_SEEDS_FROM + place, "search")
+        for row in itertools.zip_longest(*places.values())
+        for cause, place in zip(causes, row, strict=True)
+        if place is not None
     ]
 
 
 def _recipe(cause: Cause, place: int) -> tuple[str, dict[str, object]]:
     if place < 2:
         return ("default", "fp32")[place], {}
-    return f"pool{place - 2:02d}", draw_recipes(cause, place - 1)[-1]
+    return f"pool{place - 2:02d}", draw_recipe(cause, place - 2)
 
 
 def proposal_jobs(causes: Sequence[Cause], work_dir: Path, seeds: int) -> list[Job]:
@@ -62,20 +77,25 @@ def proposal_jobs(causes: Sequence[Cause], work_dir: Path, seeds: int) -> list[J
     return found
 
 
-def promising(jobs: Sequence[Job], given: Conditions, work_dir: Path, seeds: int) -> list[Job]:
-    """The evaluation runs of recipes that came near FP32 in full on the search split."""
-    aps = list(_finished([job for job in jobs if job.fidelity == 1 and job.split == "search"], given, work_dir))
-    reference = {job.cause.name: ap for job, ap in aps if job.recipe == "fp32"}
-    near = [
-        job
-        for job, ap in aps
-        if job.recipe not in ("fp32", "default") and ap >= reference.get(job.cause.name, 100.0) - LOOKS_CLOSED
-    ]
-    return [judged for job in near for judged in job.judged(seeds)]
+def judged(jobs: Sequence[Job], known: Known, seeds: int) -> list[Job]:
+    """The next evaluation run of each recipe that looks closed on the search split, as a search would judge it.
 
-
-def _finished(jobs: Sequence[Job], given: Conditions, work_dir: Path) -> Iterator[tuple[Job, float]]:
-    for job in jobs:
-        folder = run_folder(work_dir, spec_of(job, given))
-        if run_state(folder) == "finished":
-            yield job, RunRecord.load(folder).ap
+    One that loses more than half the margin there does not look so, and one that keeps less than half of its
+    operations in half is not worth it. Of the others, seed follows seed until all are
+    there or closing has become improbable.
+    """
+    trained = [job for job in jobs if job.fidelity == 1 and job.split == "search"]
+    reference = {job.cause.name: run.ap for job in trained if job.recipe == "fp32" and (run := known.run(job))}
+    due = []
+    for job in trained:
+        run = known.run(job)
+        if run is None or job.recipe in ("fp32", "default") or job.cause.name not in reference:
+            continue
+        if run.ap < reference[job.cause.name] - MARGIN / 2 or known.in_half(job) < Rules(margin=MARGIN).least_in_half:
+            continue
+        arms = [known.ap(arm.judged(seeds)) for arm in (Job(job.cause, "fp32", {}, 1.0, 0, "eval"), job)]
+        if len(arms[0]) < seeds or len(arms[1]) == seeds:
+            continue
+        if not arms[1] or chance_of_closing(*arms, MARGIN, seeds=seeds) >= FUTILE:
+            due.append(job.judged(seeds)[len(arms[1])])
+    return due

@@ -1,6 +1,7 @@
 """Recipes that a user without a diagnosis would try, drawn at random."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,23 +32,64 @@ _SCALES = (
 _ISLANDS_SHARE = 2 / 3
 """Of recipes that keep something in FP32."""
 
+_HELD_FROM = 100
+"""Draws from here on are looked at for islands that hold the planted module."""
 
-def draw_recipes(cause: Cause, count: int) -> list[dict[str, Any]]:
-    """Changes of the cause's own recipe and precision, by field; the first of a longer pool are those of a shorter."""
-    return [_draw(cause, np.random.RandomState([index, *cause.name.encode()])) for index in range(count)]
+
+def draw_recipe(cause: Cause, index: int) -> dict[str, Any]:
+    """Changes of the cause's own recipe and precision, by field, of that draw."""
+    return _draw(cause, np.random.RandomState([index, *cause.name.encode()]))
+
+
+def held_draws(cause: Cause, count: int) -> list[int]:
+    """Further draws, the first so many whose FP32 island holds the planted module; none where no module is the cause.
+
+    One draw in seven to forty is such a one, and whether it closes decides what a random search costs. So that is told
+    from more of them than a small pool has, and together they count for the share of draws that they stand for
+    (`share_held`): stratified sampling.
+    """
+    if not share_held(cause):
+        return []
+    later = itertools.count(_HELD_FROM)
+    return list(itertools.islice((index for index in later if is_held(cause, draw_recipe(cause, index))), count))
+
+
+def is_held(cause: Cause, changes: Mapping[str, Any]) -> bool:
+    """Whether the recipe's island holds the planted module."""
+    return any(place in _holding(cause) for place in changes.get("fp32_islands", ()))
+
+
+def share_held(cause: Cause) -> float:
+    """Share of all draws whose island holds the planted module."""
+    return _ISLANDS_SHARE * len(_holding(cause)) / len(_places(cause))
+
+
+def _places(cause: Cause) -> list[str]:
+    own = [part for part in cause.mend.get("fp32_islands", ()) if part not in _SINGLE_MODULES]
+    return [*cause.detector.islands, *_SINGLE_MODULES, *own]
+
+
+def _holding(cause: Cause) -> list[str]:
+    found = []
+    for place in _places(cause):
+        members = cause.detector.islands.get(place, (place,))
+        for module in cause.mend.get("fp32_islands", ()):
+            of_loss = place == "loss" and module.startswith("bbox_head.")  # a method, which may call the module
+            if of_loss or any(f"{module}.".startswith(f"{member}.") for member in members):
+                found.append(place)
+    return found
 
 
 def _draw(cause: Cause, rng: np.random.RandomState) -> dict[str, Any]:
     recipe = cause.recipe
     changes: dict[str, Any] = {
         "loss_scale": _SCALES[rng.randint(len(_SCALES))],
-        "lr": recipe.lr * float(np.exp(rng.uniform(-np.log(3), np.log(3)))),
+        "lr": _rounded(recipe.lr * float(np.exp(rng.uniform(-np.log(3), np.log(3))))),
         "warmup_steps": round(recipe.warmup_steps * float(np.exp(rng.uniform(np.log(0.5), np.log(4))))),
         "clip_norm": (None, 1.0, 10.0, 35.0)[rng.randint(4)],
     }
     if rng.uniform() < _ISLANDS_SHARE:
-        own = [part for part in cause.mend.get("fp32_islands", ()) if part not in _SINGLE_MODULES]
-        places = [*cause.detector.islands, *_SINGLE_MODULES, *own]
+        places = _places(cause)
         changes["fp32_islands"] = (places[rng.randint(len(places))],)
     if cause.kind == "optimizer":
         changes["optimizer"] = (recipe.optimizer, "AdamW", "SGD")[rng.randint(3)]
@@ -55,6 +97,11 @@ def _draw(cause: Cause, rng: np.random.RandomState) -> dict[str, Any]:
         changes["overflow"] = ("saturate", "inf_nan")[rng.randint(2)]
     defaults = {**vars(recipe), **vars(cause.precision)}
     return {name: value for name, value in changes.items() if value != defaults[name]}
+
+
+def _rounded(value: float) -> float:
+    """To 12 digits: the last bit of NumPy's exp is not the same on all processors, and would be another recipe."""
+    return float(f"{value:.12g}")
 
 
 def as_json(changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,17 +7,11 @@ from pathlib import Path
 
 from benchmarks.planted.causes import Cause
 from benchmarks.planted.diagnosed import Asked, asked, diagnosis_of, proposals
-from benchmarks.planted.plan import gap_jobs, proposal_jobs
-from benchmarks.planted.runs import Job, spec_of
+from benchmarks.planted.known import Known
+from benchmarks.planted.plan import MARGIN, gap_jobs, proposal_jobs
 from workspace.files import write_atomically
 from workspace.gap import Gap, measure_gap
-from workspace.orchestrator.conditions import Conditions
-from workspace.orchestrator.runs import RunRecord, run_state
 from workspace.precision import LossScale
-from workspace.spec import run_folder
-
-MARGIN = 5.0
-"""AP points that a mended run may lose: twice the spread of seeds."""
 
 _HEADINGS = (
     "cause",
@@ -44,6 +38,7 @@ class Found:
         asked: the diagnosis from fresh weights.
         again: that of the losing run's weights, where the first one found nothing.
         first: what is proposed first.
+        diagnosis_seconds: that it took.
         seconds: of the diagnosis and of all runs of that proposal.
     """
 
@@ -52,6 +47,7 @@ class Found:
     asked: Asked | None
     again: Asked | None
     first: str
+    diagnosis_seconds: float | None
     seconds: float
 
     def gap(self, arm: str) -> Gap | None:
@@ -61,9 +57,9 @@ class Found:
         return measure_gap(self.ap["fp32"], self.ap[arm], MARGIN)
 
 
-def write_report(causes: Sequence[Cause], given: Conditions, work_dir: Path, seeds: int, folder: Path) -> None:
+def write_report(causes: Sequence[Cause], known: Known, work_dir: Path, seeds: int, folder: Path) -> None:
     """Writes ``planted.csv`` and ``planted.md`` into that folder."""
-    found = [_found(cause, given, work_dir, seeds) for cause in causes]
+    found = [_found(cause, known, work_dir, seeds) for cause in causes]
     rows = [_row(entry) for entry in found]
 
     def write(path: Path) -> None:
@@ -77,28 +73,23 @@ def write_report(causes: Sequence[Cause], given: Conditions, work_dir: Path, see
     write_atomically(folder / "planted.md", lambda path: path.write_text(text) and None)
 
 
-def _found(cause: Cause, given: Conditions, work_dir: Path, seeds: int) -> Found:
+def _found(cause: Cause, known: Known, work_dir: Path, seeds: int) -> Found:
     ap: dict[str, dict[int, float]] = {}
     seconds = 0.0
     for job in [*gap_jobs([cause], seeds), *proposal_jobs([cause], work_dir, seeds)]:
-        record = _record(job, given, work_dir)
-        if record is None:
+        run = known.run(job)
+        if run is None:
             continue
         if job.split == "eval":
-            ap.setdefault(job.recipe, {})[job.seed] = record.ap
+            ap.setdefault(job.recipe, {})[job.seed] = run.ap
         if job.recipe == "proposal1":
-            seconds += record.seconds
+            seconds += run.seconds
     contents = [diagnosis_of(cause, work_dir, of_run=of_run) for of_run in (False, True)]
     said, again = (asked(cause, content) if content is not None else None for content in contents)
-    seconds += sum(answer.seconds for answer in (said, again) if answer is not None)
+    seconds += known.diagnosis_seconds(cause) or 0.0
     diagnosis = proposals(cause, work_dir)
     changes = diagnosis.proposals[0].changes if diagnosis and diagnosis.proposals else {}
-    return Found(cause, ap, said, again, _changes(changes), seconds)
-
-
-def _record(job: Job, given: Conditions, work_dir: Path) -> RunRecord | None:
-    folder = run_folder(work_dir, spec_of(job, given))
-    return RunRecord.load(folder) if run_state(folder) == "finished" else None
+    return Found(cause, ap, said, again, _changes(changes), known.diagnosis_seconds(cause), seconds)
 
 
 def _row(found: Found) -> dict[str, str]:
@@ -118,7 +109,7 @@ def _row(found: Found) -> dict[str, str]:
     row["place_of_the_cause"] = str(said.place or "") if said else ""
     row["asked_of_the_run"] = _named(found.again)
     row["closed_by"] = found.first
-    row["diagnosis_seconds"] = f"{said.seconds:.0f}" if said else ""
+    row["diagnosis_seconds"] = "" if found.diagnosis_seconds is None else f"{found.diagnosis_seconds:.0f}"
     row["seconds_until_closed"] = f"{found.seconds:.0f}"
     return row
 

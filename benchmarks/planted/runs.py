@@ -77,13 +77,12 @@ def spec_of(job: Job, given: Conditions) -> RunSpec:
 
 
 def play(jobs: Sequence[Job], given: Conditions, work_dir: Path, *, workers: int) -> None:
-    """Trains what is not finished, in the order given; a run that a kill interrupted goes on from its checkpoint."""
+    """Trains the jobs in the order given; a run that a kill interrupted goes on from its checkpoint."""
     due: dict[str, tuple[Job, RunSpec]] = {}
     for job in jobs:
         spec = spec_of(job, given)
-        if run_state(run_folder(work_dir, spec)) != "finished":
-            due.setdefault(spec.signature, (job, spec))
-    print(f"{len(jobs)} runs, {len(due)} of them to be trained", flush=True)
+        due.setdefault(spec.signature, (job, spec))
+    print(f"{len(due)} runs to be trained", flush=True)
     attempts: dict[str, int] = {}
     waiting, done, begun = list(due), 0, time.monotonic()
     with LocalExecutor(workers=workers, threads=1, preload=preload(given.device)) as executor:

@@ -6,15 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.planted.causes import Cause
-from benchmarks.planted.diagnosed import diagnosis_of
-from benchmarks.planted.pool import as_json
-from benchmarks.planted.runs import Job, spec_of
-from workspace.detectors import detector
+from benchmarks.planted.known import DIAGNOSIS, Known
+from benchmarks.planted.pool import as_json, is_held, share_held
+from benchmarks.planted.runs import Job
 from workspace.files import write_atomically
-from workspace.journal import JournalReader, latest
-from workspace.orchestrator.conditions import Conditions
-from workspace.orchestrator.runs import RunRecord, run_state
-from workspace.spec import RESULT, run_folder
 
 COLUMNS = (
     "cause",
@@ -29,20 +24,20 @@ COLUMNS = (
     "steps",
     "flops_in_half",
     "diverged",
+    "stratum_share",
+    "signature",
 )
 
 
-def write_table(jobs: Iterable[Job], causes: Sequence[Cause], given: Conditions, work_dir: Path, out: Path) -> int:
-    """Writes the rows of the jobs that are finished, each once, and one a diagnosis; returns how many runs they are."""
-    from workspace.training.flops import flops_in_half
+def write_table(jobs: Iterable[Job], causes: Sequence[Cause], known: Known, out: Path) -> int:
+    """Writes the rows of the jobs that are finished, each once, and one a diagnosis; returns how many runs they are.
 
+    Rows of causes that are not asked for stay as they are.
+    """
     once = {job.key: job for job in jobs}.values()
-    found = [(job, spec, run_folder(work_dir, spec)) for job in once for spec in [spec_of(job, given)]]
-    found = [entry for entry in found if run_state(entry[2]) == "finished"]
-    shares = flops_in_half([spec for _, spec, _ in found], len(given.dataset.classes))
-    rows = []
-    for (job, _, folder), share in zip(found, shares, strict=True):
-        record = RunRecord.load(folder)
+    found = [(job, run) for job in once if (run := known.run(job))]
+    rows = _others(out, {cause.name for cause in causes})
+    for job, run in found:
         rows.append(
             {
                 "cause": job.cause.name,
@@ -51,22 +46,22 @@ def write_table(jobs: Iterable[Job], causes: Sequence[Cause], given: Conditions,
                 "fidelity": round(job.fidelity, 3),
                 "seed": job.seed,
                 "split": job.split,
-                "ap": round(record.ap, 3),
-                "curve": json.dumps(curve(folder, detector(job.cause.name).metric)),
-                "device_seconds": round(record.seconds, 2),
-                "steps": json.loads((folder / RESULT).read_text())["steps"],
-                "flops_in_half": round(share, 4),
-                "diverged": record.diverged or "",
+                "ap": run.ap,
+                "curve": json.dumps(run.curve),
+                "device_seconds": run.seconds,
+                "steps": run.steps,
+                "flops_in_half": round(known.in_half(job), 4),
+                "diverged": run.diverged,
+                "stratum_share": _stratum_share(job),
+                "signature": known.spec(job).signature,
             }
         )
 
     nothing = {"changes": "{}", "fidelity": 1.0, "seed": 0, "split": "search", "ap": 0.0, "curve": "{}", "steps": 0}
     for cause in causes:
-        said = [content for of_run in (False, True) if (content := diagnosis_of(cause, work_dir, of_run=of_run))]
-        if said:
-            seconds = round(sum(content["seconds"] for content in said), 2)
+        if (seconds := known.diagnosis_seconds(cause)) is not None:
             rows.append(
-                {"cause": cause.name, "recipe": "diagnosis", **nothing, "device_seconds": seconds, "flops_in_half": 0.0}
+                {"cause": cause.name, "recipe": DIAGNOSIS, **nothing, "device_seconds": seconds, "flops_in_half": 0.0}
             )
 
     def write(path: Path) -> None:
@@ -79,7 +74,16 @@ def write_table(jobs: Iterable[Job], causes: Sequence[Cause], given: Conditions,
     return len(found)
 
 
-def curve(folder: Path, metric: str) -> dict[int, float]:
-    """AP in points by epoch."""
-    evaluations = [event for event in latest(JournalReader(folder).read()) if event["kind"] == "eval"]
-    return {event["epoch"]: round(100 * event["metrics"][metric], 2) for event in evaluations}
+def _stratum_share(job: Job) -> float | str:
+    """Share of all draws that are like this one in that their island holds the planted module, or does not."""
+    if not job.recipe.startswith("pool"):
+        return ""
+    held = share_held(job.cause)
+    return round(held if is_held(job.cause, job.changes) else 1 - held, 6)
+
+
+def _others(out: Path, names: set[str]) -> list[dict[str, object]]:
+    if not out.exists():
+        return []
+    with out.open(newline="") as file:
+        return [dict(row) for row in csv.DictReader(file) if row["cause"] not in names]

@@ -18,13 +18,14 @@ from torch import nn
 from benchmarks.planted import pictures
 from benchmarks.planted.causes import CAUSES, Cause, register_causes
 from benchmarks.planted.diagnosed import asked, names
+from benchmarks.planted.known import Known, KnownRun
 from benchmarks.planted.modules.heads import SceneCoder, Softplus
 from benchmarks.planted.modules.losses import FixedPointIoULoss, TemperedFocalLoss
 from benchmarks.planted.modules.necks import Amplified, Contrast
 from benchmarks.planted.modules.optimizers import HalfStateAdamW, HalfWeightsAdamW
 from benchmarks.planted.modules.stems import RootMeanSquareNorm, TwoMomentsBatchNorm
-from benchmarks.planted.plan import gap_jobs, pool_jobs
-from benchmarks.planted.pool import as_json, draw_recipes
+from benchmarks.planted.plan import gap_jobs, judged, pool_jobs
+from benchmarks.planted.pool import as_json, draw_recipe, held_draws, is_held, share_held
 from benchmarks.planted.report import write_report
 from benchmarks.planted.runs import Job, conditions, play, spec_of
 from benchmarks.planted.table import COLUMNS, write_table
@@ -159,13 +160,24 @@ def test_moments_in_half_lose_small_gradients() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_pool_is_drawn_from_its_seed_and_can_be_run(name: str, given: Conditions) -> None:
     cause = named(name)
-    pool = draw_recipes(cause, 12)
-    assert pool[:5] == draw_recipes(cause, 5)
+    pool = [draw_recipe(cause, index) for index in range(12)]
     assert any("fp32_islands" in changes for changes in pool)
     specs = [spec_of(job, given) for job in pool_jobs([cause], range(14))]
-    assert len({spec.signature for spec in specs}) == len(specs) == 28
+    assert len({spec.signature for spec in specs}) == len(specs) == 2 * 14 - 2  # the last two have no cheaper schedule
     assert {spec.epochs for spec in specs} == {2, 6}
     json.dumps([as_json(changes) for changes in pool], allow_nan=False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_draws_that_hold_the_planted_module_are_as_frequent_as_they_count_for(name: str) -> None:
+    cause = named(name)
+    draws = [draw_recipe(cause, index) for index in range(600)]
+    held = sum(is_held(cause, changes) for changes in draws)
+    assert abs(held / 600 - share_held(cause)) < 0.045  # four standard errors of the largest share
+    assert (share_held(cause) > 0) is ("fp32_islands" in cause.mend)
+    later = held_draws(cause, 3)
+    assert len(later) == (3 if share_held(cause) else 0)
+    assert all(is_held(cause, draw_recipe(cause, index)) for index in later)
 
 
 @pytest.mark.parametrize(
@@ -195,16 +207,59 @@ def test_pictures_are_the_same_each_time(tmp_path: Path) -> None:
 def test_a_run_is_trained_once_and_becomes_a_row(given: Conditions, tmp_path: Path, capsys: Any) -> None:
     job = Job(named("scene_coordinates"), "pool00", {"lr": 1e-3}, 0.01, 0, "search")
     work_dir = given.dataset.splits["train"].annotations.parents[2]
-    for expected in ("1 of them", "0 of them"):
-        play([job], given, work_dir, workers=1)
-        assert expected in capsys.readouterr().out
+    file = tmp_path / "runs.csv"
+    known = Known(given, work_dir, file)
+    assert known.missing([job]) == [job]
+    play([job, job], given, work_dir, workers=1)
+    assert "1 runs to be trained" in capsys.readouterr().out
+    assert known.missing([job]) == []
     unfinished = dataclasses.replace(job, seed=1)
-    assert write_table([job, job, unfinished], [job.cause], given, work_dir, tmp_path / "runs.csv") == 1
-    table = pd.read_csv(tmp_path / "runs.csv")
+    assert write_table([job, job, unfinished], [job.cause], known, file) == 1
+    table = pd.read_csv(file)
     assert tuple(table.columns) == COLUMNS
-    write_report([job.cause], given, work_dir, 2, tmp_path)
+    write_report([job.cause], known, work_dir, 2, tmp_path)
     line = pd.read_csv(tmp_path / "planted.csv", keep_default_na=False).iloc[0]
     assert (line["cause"], line["default_gap"], line["closed_by"]) == ("scene_coordinates", "", "nothing")
     row = table.iloc[0]
     assert (row.cause, row.changes, row.steps, row.flops_in_half) == ("scene_coordinates", '{"lr": 0.001}', 26, 1.0)
     assert list(json.loads(row.curve)) == ["1"]
+
+    elsewhere = Known(given, tmp_path, file)  # another work folder, which has the table alone
+    assert elsewhere.run(job) == known.run(job)
+    assert elsewhere.missing([job, unfinished]) == [unfinished]
+    assert elsewhere.missing([dataclasses.replace(job, recipe="pool01", changes={"lr": 2e-3})]) != []
+    other = named("iou_loss")
+    assert write_table([], [other], elsewhere, file) == 0  # what was not asked for stays
+    assert pd.read_csv(file).cause.tolist() == ["scene_coordinates"]
+
+
+def test_a_recipe_that_looks_closed_is_judged_seed_by_seed_until_it_cannot_close(given: Conditions) -> None:
+    cause = named("iou_loss")
+    pool = pool_jobs([cause], range(4))
+    runs: dict[Any, float] = {job.key: 80.0 for job in pool}
+    lost = next(job for job in pool if job.recipe == "pool01" and job.fidelity == 1)
+    runs[lost.key] = 70.0  # on the search split already
+    runs |= {job.key: 80.0 + job.seed for job in Job(cause, "fp32", {}, 1.0, 0, "eval").judged(4)}
+
+    class Made(Known):
+        def run(self, job: Job) -> KnownRun | None:
+            return KnownRun(runs[job.key], {}, 1.0, 1, "") if job.key in runs else None
+
+    known = Made(given, Path("nowhere"), Path("nowhere"))
+    due = judged(pool, known, 4)
+    worth_it = [job.recipe for job in due]
+    assert "pool01" not in worth_it
+    assert {job.recipe for job in due} <= {"pool00"}
+    assert [(job.split, job.seed, job.fidelity) for job in due] == [("eval", 0, 1.0)] * len(due)
+    island = Job(cause, "neck", {"fp32_islands": ("neck",)}, 1.0, 1000, "search")
+    runs[island.key] = 80.0
+    asked_for = [*pool, island]
+    for seed in range(4):
+        (next_one,) = [job for job in judged(asked_for, known, 4) if job.recipe == "neck"]
+        assert next_one.seed == seed
+        runs[next_one.key] = 81.0
+    assert not [job for job in judged(asked_for, known, 4) if job.recipe == "neck"]
+    runs[dataclasses.replace(island, split="eval", seed=0).key] = 20.0
+    for seed in range(1, 4):
+        del runs[dataclasses.replace(island, split="eval", seed=seed).key]
+    assert not [job for job in judged(asked_for, known, 4) if job.recipe == "neck"]

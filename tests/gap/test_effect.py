@@ -7,8 +7,9 @@ import pytest
 from scipy import stats
 
 from workspace.errors import UserError
-from workspace.gap import effect_sentence, measure_effect, measure_gap
+from workspace.gap import LOOKS, effect_sentence, measure_effect, measure_effect_sequentially, measure_gap
 from workspace.gap.contrast import contrast
+from workspace.gap.sequential import level
 
 STUDIES = 4_000
 # Three standard errors of a coverage of 90 %.
@@ -94,6 +95,39 @@ def test_arms_that_share_their_seeds_luck_are_covered_at_least_as_often(seeds):
     arms = [0.7 * luck + 0.7 * rng.standard_normal((STUDIES, seeds)) for _ in RECIPE]
     low, high = contrast(arms, list(RECIPE.values()), same_seeds=True).interval()
     assert float(((low <= 0) & (high >= 0)).mean()) >= 0.9 - TOLERANCE
+
+
+@pytest.mark.parametrize("weights", [RECIPE, INTERACTION], ids=["recipe", "interaction"])
+@pytest.mark.parametrize("sds", [(1.0, 1.0, 1.0, 1.0), (0.5, 1.0, 2.0, 1.0), (0.2, 1.0, 1.0, 1.0)], ids=str)
+def test_at_whichever_look_others_end_the_adding_of_seeds_the_interval_covers_the_truth(weights, sds):
+    """The worst that a choice of look could do: a study misses where any of its looks does."""
+    rng = np.random.default_rng(3)
+    arms = [sd * rng.standard_normal((STUDIES, LOOKS[-1])) for sd in sds]
+    above, below = np.zeros((2, STUDIES), dtype=np.bool_)
+    plain = np.zeros(STUDIES, dtype=np.bool_)
+    for look in LOOKS:
+        found = contrast([arm[:, :look] for arm in arms], list(weights.values()), same_seeds=True)
+        low, high = found.interval(level(look))
+        above |= low > 0
+        below |= high < 0
+        plain |= found.interval()[0] > 0
+    at_most = 0.05 + 3 * np.sqrt(0.05 * 0.95 / STUDIES)
+    assert above.mean() <= at_most
+    assert below.mean() <= at_most
+    assert above.mean() + below.mean() >= 0.04
+    assert plain.mean() > 2 * at_most
+
+
+def test_seeds_that_were_added_are_measured_at_the_last_look_that_all_arms_reached():
+    arms = design(np.random.default_rng(0), 9)
+    arms["8x8 fp16"] = {seed: arms["8x8 fp16"][seed] for seed in reversed(range(7))}
+    found = measure_effect_sequentially(arms, RECIPE)
+    first = {name: {seed: arm[seed] for seed in range(6)} for name, arm in arms.items()}
+    assert found == dataclasses.replace(measure_effect(first, RECIPE, level(6)), sequential=True)
+    assert set(found.seeds.values()) == {6}
+    assert "(90 % interval that allows for looks " in effect_sentence(found, name="recipe")
+    one = measure_effect_sequentially(design(np.random.default_rng(0), 1), RECIPE)
+    assert (one.method, one.sequential, set(one.seeds.values())) == ("none", True, {1})
 
 
 def test_one_seed_or_no_spread_gives_no_interval():

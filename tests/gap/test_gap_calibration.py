@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from workspace.gap import LOOKS, measure_gap, searched_rates, sequential_rates, verdict_rates
+from workspace.gap import LOOKS, measure_gap, proposed_rates, searched_rates, sequential_rates, verdict_rates
 from workspace.gap.planning import further_seeds, power
 
 STUDIES = 10_000
@@ -180,3 +180,24 @@ def test_the_best_of_100_recipes_that_lose_the_margin_is_called_closed_in_at_mos
         assert rates.sequentially <= at_most
         assert rates.by_value > 0.9  # what judging by the search's own value would have said
         assert rates.by_its_seeds > 0.15
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.6])
+@pytest.mark.parametrize("gaps", [(-1.0, -1.0), (-1.0, -2.0)], ids=str)
+def test_a_proposed_and_a_tuned_recipe_together_are_wrongly_closed_in_at_most_5_percent(gaps, correlation):
+    without = []
+    for seeds in (2, 3, 5, 10):
+        rates = proposed_rates(
+            gaps=gaps,
+            margin=1.0,
+            sd=1.0,
+            correlation=correlation,
+            seeds=seeds,
+            studies=STUDIES,
+            rng=np.random.default_rng(seeds),
+        )
+        assert rates.either <= AT_MOST, f"{seeds} seeds: closed in {rates.either:.2%}"
+        assert rates.sequentially <= AT_MOST
+        without.append(rates.without_allowance)
+    if gaps == (-1.0, -1.0) and not correlation:
+        assert max(without) > 0.07  # what the allowance is for

@@ -44,7 +44,7 @@ def test_the_json_has_the_documented_form(attributed: Path) -> None:
     assert [result["arms"]["8x8 fp16"][key] for key in ("precision", "recipe", "seeds")] == ["fp16", "8x8", [0, 1]]
     assert result["contrasts"]["total"].keys() >= {"weights", "mean", "low", "high", "verdict", "seeds_needed"}
     assert result["contrasts"]["total"]["pictures"] is None, "the formula matches nothing"
-    assert result["contrasts"]["recipe"].keys() == {"weights", "mean", "low", "high"}
+    assert result["contrasts"]["recipe"].keys() == {"weights", "mean", "low", "high", "seeds", "sequential"}
     assert result["published"] == {
         "total": {"npu": 36.1, "zoo": 36.6, "difference": -0.5, "recipes": {"npu": "8x8", "zoo": "8x2"}}
     }
@@ -105,6 +105,59 @@ def test_kills_change_nothing(attributed: Path, tmp_path: Path) -> None:
     result = play(ATTRIBUTION, work)
     assert without_cost(result) == without_cost(answer_of(attributed))
     assert tracked_states(work) == tracked_states(attributed)
+
+
+def test_seeds_are_added_to_the_arms_of_each_gap_until_it_is_decided(tmp_path: Path) -> None:
+    result = play("saturation_gap", tmp_path / "work", "--seeds", "2", "--max-seeds", "6", workers=2)
+    taken = {name: len(arm["seeds"]) for name, arm in result["arms"].items()}
+    for gap in result["contrasts"].values():
+        (baseline,) = (name for name, weight in gap["weights"].items() if weight < 0)
+        (candidate,) = (name for name, weight in gap["weights"].items() if weight > 0)
+        assert gap["sequential"]
+        assert gap["seeds"]["candidate"] == taken[candidate] <= taken[baseline]
+        assert taken[candidate] == 6 if gap["verdict"] == "undecided" else taken[candidate] <= 6
+        mean = {name: sum(result["arms"][name]["ap"][: taken[candidate]]) / taken[candidate] for name in gap["weights"]}
+        assert gap["mean"] == pytest.approx(mean[candidate] - mean[baseline])
+    for model in ("ssdlite", "fcos"):
+        assert taken[f"{model} fp32"] == max(taken[f"{model} {name}"] for name in ("inf_nan", "saturate"))
+
+
+def test_kills_change_nothing_where_seeds_are_added(tmp_path: Path) -> None:
+    options = ("--max-seeds", "4")
+    undisturbed = play(ATTRIBUTION, tmp_path / "undisturbed", *options)
+    taken = {name: len(arm["seeds"]) for name, arm in undisturbed["arms"].items()}
+    assert taken == {"8x2 fp32": 3, "8x2 fp16": 2, "8x8 fp32": 2, "8x8 fp16": 3}
+    work = tmp_path / "work"
+    kill_at_random(command(ATTRIBUTION, work, *options), random.Random(1))
+    assert without_cost(play(ATTRIBUTION, work, *options)) == without_cost(undisturbed)
+    assert tracked_states(work) == tracked_states(tmp_path / "undisturbed")
+
+
+def test_a_gap_waits_for_an_added_run_that_failed(tmp_path: Path) -> None:
+    work, answer = tmp_path / "work", tmp_path / "answer.json"
+    (work / "diverges").mkdir(parents=True)
+    options = ("--seeds", "2", "--max-seeds", "4")
+    listed = subprocess.run(command(ATTRIBUTION, work, "--plan", *options), capture_output=True, text=True, check=True)
+    assert "at most" in listed.stdout
+    names = [line.split("│")[1].strip() for line in listed.stdout.splitlines() if " seed " in line]
+    assert names == [
+        *(f"8x2 fp32 seed {seed}" for seed in range(4)),
+        *(f"{arm} seed {seed}" for arm in ("8x2 fp16", "8x8 fp32") for seed in range(2)),
+        *(f"8x8 fp16 seed {seed}" for seed in range(4)),
+    ]
+    line = next(line for line in listed.stdout.splitlines() if "8x8 fp16 seed 2" in line)
+    (work / "diverges" / line.split("│")[2].strip()).touch()
+    start = command(ATTRIBUTION, work, *options, "--json", str(answer))
+    done = subprocess.run(start, capture_output=True, text=True, check=False)
+    assert (done.returncode, "error: 1 of 10 runs failed: 8x8 fp16 seed 2: " in done.stderr) == (2, True)
+    assert "a run failed" in next(line for line in done.stdout.splitlines() if line.startswith("│ total"))
+    result = json.loads(answer.read_text())
+    assert result["contrasts"].keys() == {"recipe", "precision", "interaction"}
+    assert {effect["sequential"] for effect in result["contrasts"].values()} == {False}
+    next((work / "diverges").iterdir()).unlink()
+    again = play(ATTRIBUTION, work, *options)
+    assert again["contrasts"]["total"]["sequential"]
+    assert again["failures"] == {}
 
 
 def test_a_run_that_fails_takes_only_its_own_contrasts_with_it(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from small_plan import FP16, SWEEP, conditions, finish, plan
 from workspace.detectors import DETECTORS, detector
 from workspace.errors import UserError
 from workspace.experiment import ArmSpec, Comparison, Effort
+from workspace.orchestrator.comparison_plan import ComparisonPlan
 from workspace.orchestrator.listing import list_comparison
-from workspace.orchestrator.plan import ComparisonPlan
 from workspace.precision import FP32
 
 ARMS = {

@@ -29,6 +29,7 @@ from workspace.spec import RunSpec
 EXPERIMENT = "fcos_fp16_sweep"
 OPTIONS = ("--trials", "6", "--seeds", "2")
 PROPOSALS: tuple[dict[str, Any], ...] = (
+    {"lr": 0.0016},  # which is judged first, and is worse than the default
     {"fp32_islands": ["backbone"]},
     {"lr": 0.0055, "fp32_islands": ["bbox_head.conv_cls"]},
     {"loss_scale": {"policy": "dynamic", "init": 1024.0, "growth_interval": 2000}},
@@ -54,6 +55,8 @@ def diagnosis(folder: Path, *proposals: dict[str, Any], detector: str = "fcos", 
 def test_the_space_holds_what_is_proposed_and_worth_it(tmp_path: Path) -> None:
     begun = with_diagnosis(plan(), diagnosis(tmp_path, *PROPOSALS, {"fp32_islands": []}))
     assert begun.start is not None
+    assert begun.start.proposed is not None
+    assert (begun.start.proposed["lr"], begun.start.proposed["fp32_islands"]) == (0.0016, ())
     assert [point["fp32_islands"] for point in begun.start.first] == [("bbox_head.conv_cls",), ()]
     assert begun.start.first[0]["lr"] == 0.0055
     assert begun.start.first[1]["loss_scale"] == LossScale(init=1024.0)
@@ -99,7 +102,7 @@ def test_a_diagnosis_of_something_else_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=said):
         with_diagnosis(plan(), diagnosis(tmp_path, *proposals, **changes))
-    with pytest.raises(UserError, match="small_sweep searches nothing; give it --trials, or leave it out"):
+    with pytest.raises(UserError, match="proposes nothing that small_sweep could judge, and nothing is searched"):
         with_diagnosis(plan(trials=0), diagnosis(tmp_path))
 
 
@@ -111,7 +114,8 @@ def test_the_plan_lists_what_it_may_cost_at_most(tmp_path: Path) -> None:
     assert [run.signature is not None for run in searched[2:6]] == [True, True, True, False]
     assert [run.job.name for run in searched[6:]] == [f"further seed {seed}" for seed in range(1, 9)]
     (bill,) = bills(runs, Costs(begun.conditions, tmp_path), slots=1)
-    assert bill.total.runs == len(runs) == 9 + 2 + 4 + 8
+    assert bill.total.runs == len(runs) == 12 + 2 + 4 + 8
+    assert begun.run_count <= len(runs)
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +141,10 @@ def test_the_search_ends_when_a_proposal_reaches_the_reference(finished: Path) -
     assert [(point["trial"], point["seeds"]) for point in found["front"]] == [(0, 1)]
     assert 0.9 < found["front"][0]["in_half"] < 1
     assert [line.split(":")[0] for line in found["set_aside"]] == ["fp32_islands ('backbone',)"]
+    assert result["proposal"] == {"lr": 0.0016}
+    assert 1 <= len(result["arms"]["proposed"]["seeds"]) <= 2
+    assert result["gaps"]["tuned"]["recipes"] == 2
+    assert "recipes" not in result["gaps"]["default"]
     assert seeds_searched(finished) == [1000, 1_000_000]
 
 

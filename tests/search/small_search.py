@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workspace.search import Label, Space, Study, Trial, choice, default_url, integer, resolve, times
+from workspace.search import Fidelity, Label, Space, Study, Trial, choice, default_url, integer, resolve, times
 
 DEFAULTS = {"lr": 0.01, "warmup": 500, "momentum": 0.9, "clip_norm": None, "islands": ()}
 SPACE = resolve(
@@ -31,9 +31,10 @@ def open_study(
     name: str = "s",
     first: Sequence[Mapping[str, Label]] = (),
     ranked: bool = False,
+    fidelity: Fidelity | None = None,
 ) -> Study:
     question: dict[str, Any] = {"identity": identity, "space": space, "seed": seed, "prune_from": 2}
-    return Study(name, **question, url=default_url(work_dir), first=first, ranked=ranked)
+    return Study(name, **question, url=default_url(work_dir), first=first, ranked=ranked, fidelity=fidelity)
 
 
 def ap(params: dict[str, Any], step: int) -> float:

@@ -17,19 +17,11 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-from recorded_runs import Cause, read_causes
-from search_efficiency import (
-    DIAGNOSED,
-    METHODS,
-    RANDOM,
-    by_cause,
-    closing_curves,
-    expected_seconds,
-    ratios,
-    repeat,
-    report,
-)
-from search_methods import VARIANTS, Closed, Replay, diagnosed, random_search
+from recorded_runs import Cause, Recipe, read_causes
+from search_efficiency import closing_curves
+from search_methods import THIRD_FIRST, TRIALS, VARIANTS, Closed, Replay, diagnosed, random_search, without_diagnosis
+from search_outcomes import DIAGNOSED, METHODS, RANDOM, by_cause, expected_seconds, ratios, repeat
+from search_report import report
 
 from workspace.search.strategy import Rules
 
@@ -78,6 +70,11 @@ class Table:
             if ap(island) == FP32:
                 self.add(cause, f"random-{number}", island, ap(island), split="eval", seeds=JUDGED)
 
+    def compress(self, ap: Callable[[float], float]) -> None:
+        """Adds a third of the schedule to each recipe's first run of a search, with that AP for the full run's."""
+        found = [row for row in self.rows if row[1] not in ("fp32", "diagnosis") and row[4:6] == [0, "search"]]
+        self.rows += [[*row[:3], 0.333, 0, "search", ap(row[6]), "{}", SECONDS / 3, 100, *row[10:]] for row in found]
+
     def causes(self, folder: Path) -> list[Cause]:
         file = folder / "runs.csv"
         with file.open("w", newline="") as out:
@@ -97,20 +94,38 @@ def head(tmp_path: Path) -> Cause:
     return table.causes(tmp_path)[0]
 
 
-def test_a_diagnosed_search_pays_for_diagnosis_reference_proposal_and_verdict(head: Cause) -> None:
+def test_a_diagnosis_that_is_right_costs_itself_and_the_verdict(head: Cause) -> None:
     replay = Replay(head, RULES)
     with pytest.raises(Closed):
         diagnosed(replay, seed=0)
     assert replay.by == "proposal-1"
+    assert replay.seconds == DIAGNOSIS + SECONDS * JUDGED
+
+
+def test_a_proposal_that_is_searched_first_costs_its_trials_too(head: Cause) -> None:
+    replay = Replay(head, RULES)
+    with pytest.raises(Closed):
+        VARIANTS["diagnosed, searched before it is judged"](replay, 0)
     seeds = 1 if head.proposals[0].search[0].ap >= head.reference.search[0].ap else 2
     assert replay.seconds == DIAGNOSIS + SECONDS * (2 * seeds + JUDGED)
+
+
+def test_a_diagnosis_that_is_wrong_costs_a_run_and_a_search(tmp_path: Path) -> None:
+    table = Table()
+    table.add_cause("head loses it", "head", "neck", pool=POOL)
+    replay = Replay(table.causes(tmp_path)[0], RULES)
+    with pytest.raises(Closed):
+        diagnosed(replay, seed=0)
+    assert replay.by == "random-6"
+    assert replay.judging == SECONDS * (1 + JUDGED)
+    assert replay.seconds > DIAGNOSIS + SECONDS * (1 + JUDGED)
 
 
 def test_a_random_search_pays_for_all_until_the_one_that_closes(head: Cause) -> None:
     outcomes = repeat(head, RANDOM, random_search, RULES, 10)
     assert {outcome.by for outcome in outcomes} == {"random-6"}
     trials = [(outcome.seconds / SECONDS) - 1 - JUDGED for outcome in outcomes]
-    assert all(trial in range(1, len(POOL) + 1) for trial in trials)
+    assert all(trial in range(1, TRIALS + 1) for trial in trials)
     assert len(set(trials)) > 3
 
 
@@ -121,7 +136,7 @@ def test_what_leaves_too_little_in_half_is_not_closed(method: Callable[[Replay, 
     replay = Replay(table.causes(tmp_path)[0], RULES)
     method(replay, 0)
     assert replay.by is None
-    assert replay.tried >= {f"random-{number}" for number in range(len(POOL))}
+    assert replay.seconds > SECONDS * TRIALS / 3  # it went on to the end
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
@@ -133,7 +148,8 @@ def test_a_recipe_without_a_verdict_is_paid_and_does_not_close(
     table.rows = [row for row in table.rows if not (row[1] == "random-6" and row[5] == "eval")]
     replay = Replay(table.causes(tmp_path)[0], RULES)
     method(replay, 0)
-    assert (replay.by, replay.unknown) == (None, 1)
+    assert replay.by is None
+    assert replay.unknown >= 1
     assert replay.seconds >= SECONDS * (1 + JUDGED)
 
 
@@ -172,6 +188,63 @@ def test_the_report_compares_what_was_spent(tmp_path: Path) -> None:
         assert low <= value <= high
     said = report(outcomes, causes, RULES, "a command")
     assert "| never closed by chance | 4 | proposal-1 |" in said
-    assert "| > 50 (0 of 4) | > " in said
+    assert f"| > {SECONDS * (1 + TRIALS):.0f} (0 of 4) | > " in said
     ax = closing_curves(Figure().subplots(), outcomes[outcomes.method.isin(METHODS)], np.random.default_rng(0))
     assert len(ax.lines) == len(METHODS)
+
+
+class Watched(Replay):
+    """A replay that remembers which runs were paid."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause, RULES)
+        self.trained: list[str] = []
+        self.compressed: list[str] = []
+
+    def train(self, recipe: Recipe, **options: Any) -> float | None:
+        self.trained.append(recipe.name)
+        return super().train(recipe, **options)
+
+    def compress(self, recipe: Recipe) -> float:
+        self.compressed.append(recipe.name)
+        return super().compress(recipe)
+
+
+def played(table: Table, folder: Path) -> Watched:
+    """A search that never closes, with a third of the schedule first."""
+    replay = Watched(table.causes(folder)[0])
+    VARIANTS[THIRD_FIRST](replay, 0)
+    assert replay.by is None
+    return replay
+
+
+def unsolved() -> Table:
+    table = Table()
+    table.add_cause("never closed by chance", "neck", "neck", pool=("none", "backbone", "head", "none"))
+    return table
+
+
+def test_a_third_of_the_schedule_is_paid_and_selects_where_it_ranks(tmp_path: Path) -> None:
+    table = unsolved()
+    table.compress(lambda ap: ap / 2)
+    replay = played(table, tmp_path)
+    assert len(replay.compressed) == TRIALS  # the default recipe's among them
+    full = len(replay.trained)  # the reference's among them, and those that are pruned later
+    assert 4 < full - 1 < TRIALS
+    assert SECONDS / 3 * TRIALS < replay.seconds <= SECONDS / 3 * TRIALS + SECONDS * full
+
+
+def test_a_third_of_the_schedule_that_ranks_nothing_is_given_up(tmp_path: Path) -> None:
+    table = unsolved()
+    table.compress(lambda ap: 100 - ap)
+    replay = played(table, tmp_path)
+    assert len(replay.trained) - 1 == TRIALS
+    assert 8 <= len(replay.compressed) < TRIALS
+
+
+def test_a_recipe_without_a_compressed_run_has_its_full_run_at_once(tmp_path: Path) -> None:
+    replay = played(unsolved(), tmp_path)
+    plain = Replay(replay.cause, RULES)
+    without_diagnosis(plain, 0)
+    assert replay.compressed == []
+    assert replay.seconds == plain.seconds

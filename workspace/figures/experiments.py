@@ -26,7 +26,7 @@ from workspace.figures.style import (
 )
 from workspace.gap import Effect, Gap
 
-_ARMS = {"baseline": BLACK, "default": VERMILION, "tuned": BLUE}
+_ARMS = {"baseline": BLACK, "default": VERMILION, "proposed": GREEN, "tuned": BLUE}
 _OTHER_ARMS = (GREEN, PURPLE, ORANGE, SKY)
 _PRECISIONS = {"fp32": BLACK, "hf32": GREEN, "fp16": VERMILION, "bf16": BLUE}
 _LABEL_WIDTH = 22  # characters a line of an arm's name

@@ -1,12 +1,12 @@
 """How often the verdict rule says what, in simulated studies of which the truth is known."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workspace.gap.contrast import BASELINE_TO_CANDIDATE, Contrast, Floats, contrast, welch_error
+from workspace.gap.contrast import BASELINE_TO_CANDIDATE, TAIL, Contrast, Floats, contrast, welch_error
 from workspace.gap.sequential import LOOKS, level
 from workspace.gap.verdict import judge
 
@@ -158,13 +158,69 @@ def searched_rates(
     )
 
 
-def _look_by_look(baseline: Floats, candidate: Floats, margin: float) -> Iterator[tuple[int, NDArray[np.str_]]]:
+@dataclass(frozen=True)
+class ProposedRates:
+    """Shares (0 to 1) of simulated studies in which a proposed recipe is judged, and then a tuned one if need be.
+
+    Attributes:
+        proposed: the proposed recipe is *closed*.
+        either: one of the two is.
+        sequentially: one of the two is, where seeds are added up to the last look.
+        without_allowance: one of the two is, if each is judged as if it were the only one.
+    """
+
+    proposed: float
+    either: float
+    sequentially: float
+    without_allowance: float
+
+
+def proposed_rates(
+    *,
+    gaps: tuple[float, float],
+    margin: float,
+    sd: float,
+    correlation: float,
+    seeds: int,
+    studies: int,
+    rng: np.random.Generator,
+) -> ProposedRates:
+    """Judge a proposed recipe against a baseline and, where it is not *closed*, a tuned one against the same runs.
+
+    No recipe is given up before its verdict, which could only make *closed* rarer.
+
+    Args:
+        gaps: true ones of the proposed and of the tuned recipe, AP points.
+        sd: over seeds, of all three arms; the others are as for `verdict_rates`.
+    """
+    baseline, *candidates = _drawn_arms(gaps, (sd, sd, sd), correlation, (studies, LOOKS[-1]), rng)
+    few = [
+        contrast((baseline[:, :seeds], arm[:, :seeds]), BASELINE_TO_CANDIDATE, same_seeds=True) for arm in candidates
+    ]
+    closed = [[found.interval(TAIL / recipes)[0] > -margin for found in few] for recipes in (1, 2)]
+    added = []
+    for arm in candidates:
+        *_, (_, verdicts) = _look_by_look(baseline, arm, margin, recipes=2)
+        added.append(verdicts == "closed")
+    return ProposedRates(
+        proposed=float(closed[1][0].mean()),
+        either=float(np.logical_or(*closed[1]).mean()),
+        sequentially=float(np.logical_or(*added).mean()),
+        without_allowance=float(np.logical_or(*closed[0]).mean()),
+    )
+
+
+def _look_by_look(
+    baseline: Floats, candidate: Floats, margin: float, *, recipes: int = 1
+) -> Iterator[tuple[int, NDArray[np.str_]]]:
     """Each look at arms of (studies, seeds), with every study's verdict by then: the first one that decided."""
     verdicts = np.full(len(baseline), "undecided")
     for look in LOOKS:
         if look <= baseline.shape[1]:
             found = contrast((baseline[:, :look], candidate[:, :look]), BASELINE_TO_CANDIDATE, same_seeds=True)
-            verdicts = np.where(verdicts == "undecided", judge(*found.interval(level(look)), margin), verdicts)
+            verdicts = np.where(
+                verdicts == "undecided", judge(*found.interval(level(look) / recipes), margin), verdicts
+            )
             yield look, verdicts
 
 
@@ -172,6 +228,21 @@ def _drawn(
     gap: float, sds: tuple[float, float], correlation: float, shape: tuple[int, int], rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
     """AP of baseline and candidate, (studies, seeds)."""
-    baseline = rng.standard_normal(shape)
-    candidate = correlation * baseline + np.sqrt(1 - correlation**2) * rng.standard_normal(shape)
-    return 50 + sds[0] * baseline, 50 + gap + sds[1] * candidate
+    baseline, candidate = _drawn_arms((gap,), sds, correlation, shape, rng)
+    return baseline, candidate
+
+
+def _drawn_arms(
+    gaps: Sequence[float],
+    sds: Sequence[float],
+    correlation: float,
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+) -> list[Floats]:
+    """The same of a baseline and several candidates, each of that correlation with it."""
+    luck = rng.standard_normal(shape)
+    arms = [50 + sds[0] * luck]
+    for gap, sd in zip(gaps, sds[1:], strict=True):
+        own = correlation * luck + np.sqrt(1 - correlation**2) * rng.standard_normal(shape)
+        arms.append(50 + gap + sd * own)
+    return arms

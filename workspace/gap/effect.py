@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from workspace.gap.contrast import contrast
+from workspace.gap.contrast import TAIL, contrast
 from workspace.gap.verdict import check_arm, values_of
 
 
@@ -21,6 +21,8 @@ class Effect:
         high: its upper end.
         method: ``welch``, ``paired``, or ``none``: one seed in an arm, or no spread in any.
         seeds: runs in each arm's mean.
+        sequential: whether the interval allows for looks at fewer seeds and more, by
+            `workspace.gap.measure_effect_sequentially`.
     """
 
     mean: float
@@ -28,9 +30,10 @@ class Effect:
     high: float | None
     method: Literal["welch", "paired", "none"]
     seeds: Mapping[str, int]
+    sequential: bool = False
 
 
-def measure_effect(arms: Mapping[str, Mapping[int, float]], weights: Mapping[str, float]) -> Effect:
+def measure_effect(arms: Mapping[str, Mapping[int, float]], weights: Mapping[str, float], tail: float = TAIL) -> Effect:
     """Contrast arms; for two with weights -1 and 1, mean, interval and method are those of ``measure_gap``.
 
     The interval is Welch-Satterthwaite's. It is the t interval of the contrast taken seed by seed where all arms ran
@@ -40,6 +43,7 @@ def measure_effect(arms: Mapping[str, Mapping[int, float]], weights: Mapping[str
     Args:
         arms: AP in points (0 to 100) by seed, by arm.
         weights: by arm, of the arms in the contrast.
+        tail: level of each end of the interval.
 
     Raises:
         UserError: an arm without runs, or an AP that is not within 0 to 100.
@@ -58,6 +62,6 @@ def measure_effect(arms: Mapping[str, Mapping[int, float]], weights: Mapping[str
     found = contrast(values, list(weights.values()), same_seeds=same_seeds)
     if math.isnan(found.error):
         return without_interval
-    low, high = found.interval()
+    low, high = found.interval(tail)
     method: Literal["welch", "paired"] = "paired" if found.paired else "welch"
     return Effect(mean=mean, low=float(low), high=float(high), method=method, seeds=seeds)

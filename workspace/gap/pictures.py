@@ -56,10 +56,14 @@ def bootstrap_pictures(baseline: Sequence[Matches], candidate: Sequence[Matches]
         raise UserError("the runs were not evaluated on the same pictures: their matches.npz do not belong together")
     resamples = min(max(_WORK // max(1, sum(len(run.scores) for run in runs)), _RESAMPLES[0]), _RESAMPLES[-1])
 
-    def gap(drawn: NDArray[np.int64]) -> float:
-        counts = np.bincount(drawn, minlength=pictures)
-        means = [np.mean([run.mean_average_precision(counts) for run in arm]) for arm in (baseline, candidate)]
-        return float(means[1] - means[0])
+    def gap(drawn: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
+        """Of each resample; ``drawn`` are pictures' indices, (resamples, pictures)."""
+        assert axis in (-1, drawn.ndim - 1)
+        first = pictures * np.arange(len(drawn))[:, None]
+        counts = np.bincount((first + drawn).ravel(), minlength=drawn.size).reshape(drawn.shape)
+        means = [np.mean([run.mean_average_precisions(counts) for run in arm], axis=0) for arm in (baseline, candidate)]
+        found: NDArray[np.float64] = means[1] - means[0]
+        return found
 
     found = bootstrap(
         (np.arange(pictures),),
@@ -67,7 +71,7 @@ def bootstrap_pictures(baseline: Sequence[Matches], candidate: Sequence[Matches]
         n_resamples=resamples,
         confidence_level=1 - 2 * TAIL,
         method="percentile",
-        vectorized=False,
+        vectorized=True,
         rng=np.random.default_rng(0),
     ).confidence_interval
     return PictureInterval(low=float(found.low), high=float(found.high), pictures=pictures, resamples=resamples)

@@ -27,12 +27,13 @@ def power(distance: float, error: float, df: float, tail: float = TAIL) -> float
     return float(1 - nctdtr(df, distance / error, stdtrit(df, 1 - tail)))
 
 
-def further_seeds(distance: float, error_with: ErrorWith) -> int | None:
+def further_seeds(distance: float, error_with: ErrorWith, tail: float = TAIL) -> int | None:
     """The least number of further seeds an arm at which :func:`power` reaches 80 %.
 
     Args:
         distance: of the observed gap from the margin, in AP points, not negative.
         error_with: standard error and degrees of freedom of a study with that many further seeds an arm.
+        tail: one-sided level of the interval that decides.
 
     Returns:
         At least 1; ``None`` for a gap on the margin, or so near it that not even 100,000 seeds can be expected to
@@ -41,14 +42,14 @@ def further_seeds(distance: float, error_with: ErrorWith) -> int | None:
     if distance <= NO_SPREAD:
         return None
     enough = 1
-    while power(distance, *error_with(enough)) < POWER:
+    while power(distance, *error_with(enough), tail=tail) < POWER:
         enough *= 2
         if enough > _AS_GOOD_AS_NEVER:
             return None
     too_few = enough // 2  # 0 is too few for an undecided gap: there the chance is below about a half
     while enough - too_few > 1:
         middle = (enough + too_few) // 2
-        if power(distance, *error_with(middle)) < POWER:
+        if power(distance, *error_with(middle), tail=tail) < POWER:
             too_few = middle
         else:
             enough = middle

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from workspace.gap.contrast import NO_SPREAD
+from workspace.gap.effect import Effect, measure_effect
 from workspace.gap.planning import POWER, ErrorWith, Further, power
 from workspace.gap.verdict import Gap, check_question, measured
 
@@ -36,7 +37,9 @@ def level(seeds: int) -> float:
     return _HEIGHT * min(seeds / _PEAK, math.sqrt(_PEAK / seeds))
 
 
-def measure_sequentially(baseline: Mapping[int, float], candidate: Mapping[int, float], margin: float) -> Gap:
+def measure_sequentially(
+    baseline: Mapping[int, float], candidate: Mapping[int, float], margin: float, *, recipes: int = 1
+) -> Gap:
     """Judge as `measure_gap` does, but so that the verdict may be looked at while seeds are added.
 
     The looks are gone through in order, each on the first seeds of both arms by number, and the first one that decides
@@ -47,6 +50,7 @@ def measure_sequentially(baseline: Mapping[int, float], candidate: Mapping[int, 
     Args:
         baseline, candidate: AP in points (0 to 100) by seed.
         margin: AP points, above 0.
+        recipes: as for `measure_gap`; each look's level is divided by it.
 
     Raises:
         UserError: as `measure_gap`.
@@ -54,10 +58,30 @@ def measure_sequentially(baseline: Mapping[int, float], candidate: Mapping[int, 
     check_question(baseline, candidate, margin)
     reached = [look for look in LOOKS if look <= min(len(baseline), len(candidate))]
     for look in reached or [1]:
-        gap = measured(_first(baseline, look), _first(candidate, look), margin, level(look), _to_a_look_from(look))
+        arms = _first(baseline, look), _first(candidate, look)
+        gap = measured(*arms, margin, level(look) / recipes, _to_a_look_from(look, recipes))
         if gap.verdict != "undecided":
             break
-    return replace(gap, sequential=True)
+    return replace(gap, sequential=True, recipes=recipes)
+
+
+def measure_effect_sequentially(arms: Mapping[str, Mapping[int, float]], weights: Mapping[str, float]) -> Effect:
+    """Contrast arms as `measure_effect` does, where verdicts on gaps between them decided how many seeds they have.
+
+    An effect has no verdict that could end the looking; others end it, and not by chance alone: they saw the same
+    arms. Since the intervals of all looks cover the truth together, so does the one at whichever look it ended. It is
+    that of the last look which all arms have reached, on the first seeds of each by number.
+
+    Args:
+        arms, weights: as for `measure_effect`.
+
+    Raises:
+        UserError, KeyError: as `measure_effect`.
+    """
+    fewest = min(len(arms[name]) for name in weights)
+    look = max((look for look in LOOKS if look <= fewest), default=1)
+    first = {name: _first(arms[name], look) for name in weights}
+    return replace(measure_effect(first, weights, level(look)), sequential=True)
 
 
 def next_look(seeds: int) -> int | None:
@@ -69,12 +93,12 @@ def _first(arm: Mapping[int, float], seeds: int) -> dict[int, float]:
     return {seed: arm[seed] for seed in sorted(arm)[:seeds]}
 
 
-def _to_a_look_from(seeds: int) -> Further:
+def _to_a_look_from(seeds: int, recipes: int) -> Further:
     def further(distance: float, error_with: ErrorWith) -> int | None:
         if distance <= NO_SPREAD:
             return None
         for look in LOOKS:
-            if look > seeds and power(distance, *error_with(look - seeds), tail=level(look)) >= POWER:
+            if look > seeds and power(distance, *error_with(look - seeds), tail=level(look) / recipes) >= POWER:
                 return look - seeds
         return None
 

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, cast
 
 import numpy as np
@@ -40,7 +41,8 @@ class Gap:
             tell, or no arm shows any spread.
         probability: that the candidate's mean is at least the baseline's less the margin, given these seeds and no
             other knowledge (flat prior); then it equals ``1 - p_value``.
-        p_value: of the one-sided non-inferiority test; below 0.05 exactly when the verdict is ``closed``.
+        p_value: of the one-sided non-inferiority test; below 0.05, over ``recipes``, exactly when the verdict is
+            ``closed``.
         method: ``welch``, ``paired``, or ``none``: one seed in an arm, or no spread in either.
         baseline_seeds: runs in the baseline's mean.
         candidate_seeds: runs in the candidate's mean.
@@ -48,6 +50,7 @@ class Gap:
         sequential: whether the interval allows for looks at fewer seeds and more, by
             `workspace.gap.measure_sequentially`; ``p_value`` is then that of this look alone, and *closed* when it is
             below the look's level.
+        recipes: that are judged on these seeds at most, until one is closed; the interval allows for all of them.
     """
 
     mean: float
@@ -63,9 +66,12 @@ class Gap:
     candidate_seeds: int
     correlation: float | None
     sequential: bool = False
+    recipes: int = 1
 
 
-def measure_gap(baseline: Mapping[int, float], candidate: Mapping[int, float], margin: float) -> Gap:
+def measure_gap(
+    baseline: Mapping[int, float], candidate: Mapping[int, float], margin: float, *, recipes: int = 1
+) -> Gap:
     """Judge the candidate against the baseline at a margin.
 
     The interval is Welch's. It is the paired t's where both arms ran the same five seeds or more and their correlation
@@ -78,12 +84,16 @@ def measure_gap(baseline: Mapping[int, float], candidate: Mapping[int, float], m
         baseline: AP in points (0 to 100) by seed.
         candidate: the same.
         margin: AP points, above 0.
+        recipes: candidates that are judged against this baseline at most, until one is *closed*. Each end of the
+            interval has that part of its error (Bonferroni), so that any of them is wrongly *closed* in 5 % of studies.
 
     Raises:
         UserError: for a margin that is not above 0, an arm without runs, or an AP that is not within 0 to 100.
     """
     check_question(baseline, candidate, margin)
-    return measured(baseline, candidate, margin, TAIL, further_seeds)
+    tail = TAIL / recipes
+    gap = measured(baseline, candidate, margin, tail, partial(further_seeds, tail=tail))
+    return replace(gap, recipes=recipes)
 
 
 def measured(

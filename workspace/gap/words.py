@@ -38,7 +38,8 @@ def effect_sentence(effect: Effect, *, name: str, metric: str = "AP") -> str:
     if effect.low is None or effect.high is None:
         grounds = f"{seeds}, no interval"
     else:
-        grounds = f"90 % interval {effect.low:+z.2f} to {effect.high:+z.2f}, {seeds}{paired}"
+        looks = " that allows for looks" if effect.sequential else ""
+        grounds = f"90 % interval{looks} {effect.low:+z.2f} to {effect.high:+z.2f}, {seeds}{paired}"
     return f"{name}: {effect.mean:+z.2f} {metric} ({grounds})."
 
 
@@ -72,8 +73,9 @@ def _size(gap: Gap, candidate: str, metric: str, decimals: int) -> str:
 def _grounds(gap: Gap, decimals: int) -> str:
     if gap.low is None or gap.high is None:
         return _seeds(gap)
-    looks = " that allows for looks" if gap.sequential else ""
-    return f"90 % interval{looks} {gap.low:+z.{decimals}f} to {gap.high:+z.{decimals}f}, {_seeds(gap)}"
+    allowed = [*(["looks"] if gap.sequential else []), *([f"{gap.recipes} recipes"] if gap.recipes > 1 else [])]
+    allows = f" that allows for {' and '.join(allowed)}" if allowed else ""
+    return f"90 % interval{allows} {gap.low:+z.{decimals}f} to {gap.high:+z.{decimals}f}, {_seeds(gap)}"
 
 
 def _seeds(gap: Gap) -> str:

@@ -1,14 +1,27 @@
 """What a comparison answers: its arms, its contrasts beside published figures, as JSON, as rows and in words."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from workspace.detectors import Detector, detector
-from workspace.gap import Effect, Gap, effect_sentence, measure_effect, measure_gap, sentence
+from workspace.gap import (
+    Effect,
+    Gap,
+    effect_sentence,
+    measure_effect,
+    measure_effect_sequentially,
+    measure_gap,
+    measure_sequentially,
+    sentence,
+)
+from workspace.orchestrator.comparison_plan import ComparisonPlan
 from workspace.orchestrator.details import Details, gap_details
-from workspace.orchestrator.plan import ComparisonPlan, Job
+from workspace.orchestrator.looks import Looks
+from workspace.orchestrator.picture_intervals import PictureIntervals
+from workspace.orchestrator.plan import Job
 from workspace.orchestrator.report import Cost, diverged_runs, gap_json, lost_references, reservations
 from workspace.orchestrator.runs import RunRecord
 
@@ -26,6 +39,10 @@ class ComparedArm:
     @property
     def mean(self) -> float:
         return sum(self.ap.values()) / len(self.ap)
+
+    def on_first(self, seeds: int) -> "ComparedArm":
+        """The arm with so many of its seeds."""
+        return replace(self, ap=dict(itertools.islice(self.ap.items(), seeds)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +77,8 @@ class ComparisonReport:
 
     Attributes:
         weights: by contrast and arm.
-        contrasts: those whose arms' runs all finished.
+        pairs: baseline's and candidate's arm of each contrast that is a gap.
+        contrasts: those that are measured; of the others a run failed.
         details: of the gaps among them, taken apart.
         parts: contrasts that others sum up to.
         published: by contrast.
@@ -74,6 +92,7 @@ class ComparisonReport:
     margin: float
     arms: Mapping[str, ComparedArm]
     weights: Mapping[str, Mapping[str, float]]
+    pairs: Mapping[str, tuple[str, str]]
     contrasts: Mapping[str, Gap | Effect]
     details: Mapping[str, Details]
     parts: Mapping[str, Sequence[str]]
@@ -84,9 +103,25 @@ class ComparisonReport:
     reservations: Sequence[str]
 
     def pair(self, contrast: str) -> tuple[ComparedArm, ComparedArm] | None:
-        """Baseline and candidate of a contrast that takes one arm from another."""
-        names = _pair(self.weights[contrast])
-        return None if names is None else (self.arms[names[0]], self.arms[names[1]])
+        """Baseline and candidate of a contrast that is a gap, with the seeds that it was measured on."""
+        if contrast not in self.pairs:
+            return None
+        baseline, candidate = (self.arms[arm] for arm in self.pairs[contrast])
+        if (seeds := self.seeds(contrast)) is None:
+            return baseline, candidate
+        return baseline.on_first(seeds), candidate.on_first(seeds)
+
+    def seeds(self, contrast: str) -> int | None:
+        """Of each arm, that the contrast was measured on; ``None`` where a run failed."""
+        found = self.contrasts.get(contrast)
+        if found is None:
+            return None
+        return found.baseline_seeds if isinstance(found, Gap) else min(found.seeds.values())
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether seeds were added until the gaps were decided."""
+        return any(found.sequential for found in self.contrasts.values())
 
     def asks_more_narrowly(self, contrast: str) -> bool:
         """Whether its arms differ in less than the published figures do: in their precision, not in their recipe."""
@@ -115,7 +150,13 @@ class ComparisonReport:
                     **(
                         gap_json(found)
                         if isinstance(found, Gap)
-                        else {"mean": found.mean, "low": found.low, "high": found.high}
+                        else {
+                            "mean": found.mean,
+                            "low": found.low,
+                            "high": found.high,
+                            "seeds": dict(found.seeds),
+                            "sequential": found.sequential,
+                        }
                     ),
                     **(self.details[name].to_json() if name in self.details else {}),
                 }
@@ -151,13 +192,16 @@ class ComparisonReport:
                 "low": found.low if found else None,
                 "high": found.high if found else None,
                 "verdict": found.verdict if isinstance(found, Gap) else None,
+                "seeds": self.seeds(name),
+                "sequential": found.sequential if found else None,
             }
             for name, row, pair, found in self._lines()
         ]
 
     @property
     def title(self) -> str:
-        return f"{self.experiment} ({self.scale}): contrasts of AP, 90 % intervals over seeds"
+        looks = ", which were added until the gaps were decided" if self.is_sequential else ""
+        return f"{self.experiment} ({self.scale}): contrasts of AP, 90 % intervals over seeds{looks}"
 
     @property
     def sentences(self) -> list[str]:
@@ -165,12 +209,13 @@ class ComparisonReport:
         said = []
         for name, found in self.contrasts.items():
             if isinstance(found, Gap):
-                baseline, candidate = _pair(self.weights[name]) or ("", "")
+                baseline, candidate = self.pairs[name]
                 said.append(sentence(found, candidate=f"{candidate} against {baseline}"))
             else:
                 said.append(effect_sentence(found, name=name))
             parts = [(part, self.contrasts[part]) for part in self.parts.get(name, ()) if part in self.contrasts]
-            if parts:
+            # On other seeds they are other means, and do not sum up.
+            if parts and len({self.seeds(contrast) for contrast in (name, *self.parts[name])}) == 1:
                 sum_of = " ".join(f"{part.mean:+z.2f} ({label})" for label, part in parts)
                 said.append(f"{name}: {found.mean:+z.2f} AP = {sum_of}.")
         return said
@@ -178,12 +223,20 @@ class ComparisonReport:
     @property
     def notes(self) -> list[str]:
         """Footnotes of the table."""
-        if not any(self.asks_more_narrowly(name) for name in self.weights):
-            return []
-        return [
-            "* published with another recipe in mixed precision than in FP32: that difference is not of precision "
-            "alone. Here both arms have one recipe."
-        ]
+        said = []
+        if any(self.asks_more_narrowly(name) for name in self.weights):
+            said.append(
+                "* published with another recipe in mixed precision than in FP32: that difference is not of precision "
+                "alone. Here both arms have one recipe."
+            )
+        if self.is_sequential:
+            said.append("Seeds were added until each gap was decided; the intervals allow for the looks.")
+            fixed = [name for name, found in self.contrasts.items() if not found.sequential]
+            if fixed:
+                said.append(
+                    f"Those of {', '.join(fixed)} need not: an arm of each is in no gap and was given no more seeds."
+                )
+        return said
 
     def _lines(
         self,
@@ -194,37 +247,35 @@ class ComparisonReport:
 
 def build_comparison(
     plan: ComparisonPlan,
+    jobs: Mapping[str, Sequence[Job]],
     records: Mapping[str, RunRecord],
     *,
     failures: Mapping[str, str],
     cost: Cost,
+    looks: Looks | None = None,
     folders: Mapping[str, Path] | None = None,
+    known: PictureIntervals | None = None,
 ) -> ComparisonReport:
     """Judges the contrasts of which all runs finished.
 
     Args:
+        jobs: of each arm, by seed; further ones than the plan's where seeds were added.
         records: of the finished runs, by signature.
         failures: reasons of the others, by name.
+        looks: that were taken before; this one is added. ``None`` where none are remembered.
         folders: of the runs, by signature; ``None`` where gaps are not to be taken apart.
+        known: intervals over pictures of earlier starts, and of this one for later ones; ``None`` where none are kept.
 
     Raises:
         UserError: the AP of a run is no number, or no percentage.
     """
-    jobs = plan.arms()
     arms = {name: _arm(plan, name, runs, records) for name, runs in jobs.items()}
-    complete = {name: arm.ap for name, arm in arms.items() if len(arm.ap) == plan.seeds}
     comparison = plan.comparison
-    contrasts: dict[str, Gap | Effect] = {}
-    gaps: dict[str, Gap] = {}
-    pairs: dict[str, tuple[Sequence[Job], Sequence[Job]]] = {}
-    for name, weights in comparison.contrasts.items():
-        if weights.keys() <= complete.keys():
-            pair = _pair(weights)
-            if pair is None:
-                contrasts[name] = measure_effect(complete, weights)
-            else:
-                contrasts[name] = gaps[name] = measure_gap(complete[pair[0]], complete[pair[1]], plan.margin)
-                pairs[name] = jobs[pair[0]], jobs[pair[1]]
+    found = {name: _measured(plan, name, jobs, records) for name in comparison.contrasts}
+    contrasts = {name: contrast for name, contrast in found.items() if contrast is not None}
+    gaps = {name: contrast for name, contrast in contrasts.items() if isinstance(contrast, Gap)}
+    pairs = {name: (jobs[baseline], jobs[candidate]) for name, (baseline, candidate) in comparison.gaps.items()}
+    complete = {name: arm.ap for name, arm in arms.items() if len(arm.ap) == len(jobs[name])}
     used = [job.spec.signature for runs in jobs.values() for job in runs]
     return ComparisonReport(
         experiment=plan.name,
@@ -232,8 +283,9 @@ def build_comparison(
         margin=plan.margin,
         arms=arms,
         weights=comparison.contrasts,
+        pairs=comparison.gaps,
         contrasts=contrasts,
-        details={} if folders is None else gap_details(gaps, pairs, records, folders),
+        details={} if folders is None else gap_details(gaps, pairs, records, folders, known),
         parts=comparison.parts,
         published={name: PublishedRow.of(detector(model)) for name, model in comparison.published.items()},
         failures=failures,
@@ -241,7 +293,8 @@ def build_comparison(
         cost=cost,
         reservations=[
             *reservations([records[signature] for signature in used if signature in records]),
-            *lost_references(jobs, records, {pair[0] for pair in map(_pair, comparison.contrasts.values()) if pair}),
+            *lost_references(jobs, records, {baseline for baseline, _ in comparison.gaps.values()}),
+            *(looks.take(plan, jobs, complete) if looks else ()),
         ],
     )
 
@@ -258,8 +311,29 @@ def _arm(plan: ComparisonPlan, name: str, jobs: Sequence[Job], records: Mapping[
     )
 
 
-def _pair(weights: Mapping[str, float]) -> tuple[str, str] | None:
-    """Baseline and candidate, where the contrast takes the one from the other."""
-    by_weight = {weight: arm for arm, weight in weights.items() if weight}
-    used = sum(bool(weight) for weight in weights.values())
-    return (by_weight[-1], by_weight[1]) if used == 2 and by_weight.keys() == {-1, 1} else None
+def _measured(
+    plan: ComparisonPlan, name: str, jobs: Mapping[str, Sequence[Job]], records: Mapping[str, RunRecord]
+) -> Gap | Effect | None:
+    """The contrast on the seeds that its arms share; ``None`` where a run that it needs did not finish."""
+    weights = {arm: weight for arm, weight in plan.comparison.contrasts[name].items() if weight}
+    shared = min(len(jobs[arm]) for arm in weights)
+    aps = {arm: _without_hole(jobs[arm][:shared], records) for arm in weights}
+    is_whole = all(len(ap) == shared for ap in aps.values())
+    if name in plan.comparison.gaps:
+        baseline, candidate = (aps[arm] for arm in plan.comparison.gaps[name])
+        if plan.max_seeds is None:
+            return measure_gap(baseline, candidate, plan.margin) if is_whole else None
+        gap = measure_sequentially(baseline, candidate, plan.margin) if baseline and candidate else None
+        # What an earlier look decided needs no later run; what none decided waits for the one that failed.
+        return gap if is_whole or (gap and gap.verdict != "undecided") else None
+    if not is_whole:
+        return None
+    # An arm that is in no gap keeps its number of seeds, whatever the verdicts say, and so does what it shares.
+    waits = all(plan.adds_to(arm) for arm in weights)
+    return measure_effect_sequentially(aps, weights) if waits else measure_effect(aps, weights)
+
+
+def _without_hole(jobs: Sequence[Job], records: Mapping[str, RunRecord]) -> dict[int, float]:
+    """AP in points by seed, of the first runs up to one that did not finish."""
+    first = itertools.takewhile(lambda job: job.spec.signature in records, jobs)
+    return {job.spec.seed: records[job.spec.signature].ap for job in first}

@@ -1,5 +1,6 @@
 """What all runs of an experiment have in common, and the spec of each of them."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +9,7 @@ from workspace.datasets import DataSet
 from workspace.detectors import detector
 from workspace.errors import UserError
 from workspace.precision import Precision
+from workspace.search import Fidelity
 from workspace.spec import DataSpec, DeviceKind, Recipe, RunSpec, Scale
 
 _EVALUATIONS = 3
@@ -22,6 +24,7 @@ class Conditions:
     experiment asks for them.
 
     Attributes:
+        part: of the data set, what cheap runs train on at a fidelity of data.
         embedded: whether the data set is the embedded one, whose pictures are made for the demo variants' sizes.
         devices: that each run trains on.
         usable: whether that kind of device is here, and a precision that it cannot compute is refused at once.
@@ -31,6 +34,7 @@ class Conditions:
     dataset: DataSet
     embedded: bool
     device: DeviceKind
+    part: DataSet | None = None
     devices: int = 1
     usable: bool = False
 
@@ -83,7 +87,25 @@ class Conditions:
             devices=self.devices,
         )
 
+    def cheaper(self, spec: RunSpec, fidelity: Fidelity) -> RunSpec:
+        """The cheap run that comes before that one: evaluated once, at its end, and a spec of its own otherwise too."""
+        dataset = self.dataset if fidelity.kind == "schedule" else self.part
+        assert dataset is not None, "a fidelity of data has its part of the data"
+        pictures = dataset.splits["train"].trained_on
+        recipe = fidelity.recipe(spec.recipe, epochs=spec.epochs, pictures=pictures)
+        return dataclasses.replace(
+            spec,
+            data=dataclasses.replace(spec.data, digest=dataset.digest),
+            recipe=recipe,
+            epochs=recipe.epochs_on(pictures),
+            evaluations=1,
+        )
+
+    def dataset_of(self, spec: RunSpec) -> DataSet:
+        """What that run is trained on."""
+        return self.part if self.part is not None and self.part.digest == spec.data.digest else self.dataset
+
     def steps(self, spec: RunSpec) -> int:
         """Optimizer steps of that run."""
-        pictures = self.dataset.splits["train"].trained_on * detector(spec.detector).variant(spec.scale).repeat
+        pictures = self.dataset_of(spec).splits["train"].trained_on * detector(spec.detector).variant(spec.scale).repeat
         return spec.epochs * -(-pictures // spec.recipe.batch_size)

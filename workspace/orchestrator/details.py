@@ -7,8 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from workspace.gap import Effect, Gap, PictureInterval, bootstrap_pictures, measure_effect
+from workspace.gap import (
+    Effect,
+    Gap,
+    PictureInterval,
+    bootstrap_pictures,
+    measure_effect,
+    measure_effect_sequentially,
+)
 from workspace.matches import MATCHES, SIZES, Matches
+from workspace.orchestrator.picture_intervals import PictureIntervals
 from workspace.orchestrator.plan import Job
 from workspace.orchestrator.runs import RunRecord
 
@@ -46,6 +54,7 @@ def gap_details(
     pairs: Mapping[str, tuple[Sequence[Job], Sequence[Job]]],
     records: Mapping[str, RunRecord],
     folders: Mapping[str, Path],
+    known: PictureIntervals | None = None,
 ) -> dict[str, Details]:
     """Takes gaps apart, each on the seeds that it was judged on.
 
@@ -53,6 +62,7 @@ def gap_details(
         gaps: by name.
         pairs: the runs of each one's baseline and candidate.
         records, folders: of their runs, by signature.
+        known: intervals over pictures of earlier starts; ``None`` where none are kept.
 
     Raises:
         UserError: a file of matches that is none, or that is of other pictures.
@@ -66,7 +76,15 @@ def gap_details(
             loaded[signature] = Matches.load(path) if path.exists() else None
         return loaded[signature]
 
-    return {name: _details(_judged(gap, *pairs[name]), records, matches) for name, gap in gaps.items()}
+    def pictures(runs: Mapping[str, Sequence[Job]]) -> PictureInterval:
+        arms = {side: [found for job in jobs if (found := matches(job))] for side, jobs in runs.items()}
+        if known is None:
+            return bootstrap_pictures(**arms)
+        signatures = {side: [job.spec.signature for job in jobs] for side, jobs in runs.items()}
+        files = {side: {name: folders[name] / MATCHES for name in names} for side, names in signatures.items()}
+        return known.of(**files, work_out=lambda: bootstrap_pictures(**arms))
+
+    return {name: _details(gap, _judged(gap, *pairs[name]), records, matches, pictures) for name, gap in gaps.items()}
 
 
 def details_table(details: Mapping[str, Details]) -> pd.DataFrame:
@@ -105,20 +123,22 @@ def _judged(gap: Gap, baseline: Sequence[Job], candidate: Sequence[Job]) -> dict
 
 
 def _details(
+    gap: Gap,
     runs: Mapping[str, Sequence[Job]],
     records: Mapping[str, RunRecord],
     matches: Callable[[Job], Matches | None],
+    pictures_of: Callable[[Mapping[str, Sequence[Job]]], PictureInterval],
 ) -> Details:
     unknown = [job.name for side in runs.values() for job in side if matches(job) is None]
     found = {side: {job.spec.seed: known for job in jobs if (known := matches(job))} for side, jobs in runs.items()}
     classes: dict[str, Effect] = {}
     pictures = None
     if not unknown:
-        pictures = bootstrap_pictures(list(found["baseline"].values()), list(found["candidate"].values()))
+        pictures = pictures_of(runs)
         by_class = {side: {seed: run.average_precision() for seed, run in arm.items()} for side, arm in found.items()}
         for index, name in enumerate(next(iter(found["baseline"].values())).classes):
             values = {side: {seed: float(ap[index]) for seed, ap in arm.items()} for side, arm in by_class.items()}
-            classes |= _effect(name, values)
+            classes |= _effect(name, values, gap)
     sizes: dict[str, Effect] = {}
     for size in SIZES[1:]:
         metric = f"{next(iter(runs['baseline'])).metric}_{size[0]}"
@@ -126,14 +146,17 @@ def _details(
             side: {job.spec.seed: records[job.spec.signature].metrics.get(metric, float("nan")) for job in jobs}
             for side, jobs in runs.items()
         }
-        sizes |= _effect(size, values)
+        sizes |= _effect(size, values, gap)
     return Details(classes=classes, sizes=sizes, pictures=pictures, unknown=unknown)
 
 
-def _effect(name: str, values: Mapping[str, Mapping[int, float]]) -> dict[str, Effect]:
-    """The gap under that name; nothing where a run has no AP of it, for want of such objects."""
-    known = all(0 <= ap <= 100 for arm in values.values() for ap in arm.values())
-    return {name: measure_effect(values, _GAP)} if known else {}
+def _effect(name: str, values: Mapping[str, Mapping[int, float]], gap: Gap) -> dict[str, Effect]:
+    """The part of the gap under that name; nothing where a run has no AP of it, for want of such objects."""
+    if not all(0 <= ap <= 100 for arm in values.values() for ap in arm.values()):
+        return {}
+    # Where the whole gap's verdict decided how many seeds there are, its parts allow for its looks.
+    measure = measure_effect_sequentially if gap.sequential else measure_effect
+    return {name: measure(values, _GAP)}
 
 
 def _effect_json(effect: Effect) -> dict[str, Any]:

@@ -28,7 +28,8 @@ _ISLANDS = "fp32_islands"
 def with_diagnosis(plan: Plan, file: Path) -> Plan:
     """The plan whose search begins with what that diagnosis proposes.
 
-    Its proposals are among the options of the space, and tried before the default recipe, whose gap is why there is a
+    What it proposes first is judged before anything is searched, unless the baseline is tuned too. All of its proposals
+    are among the options of the space, and the others are tried before the default recipe, whose gap is why there is a
     diagnosis. FP32 islands that leave too little in half to be worth it are no options, and proposals of them are set
     aside.
 
@@ -60,13 +61,17 @@ def with_diagnosis(plan: Plan, file: Path) -> Plan:
             first.append(point)
     if _ISLANDS in words:
         words = {**words, _ISLANDS: _worth_it(words[_ISLANDS], in_half, least, candidate.fp32_islands)}
+    proposed = first.pop(0) if first and not plan.tune_baseline else None
     searching = dataclasses.replace(
         plan,
         experiment=dataclasses.replace(plan.experiment, space=words),
-        start=Start(first=first, in_half=in_half, set_aside=set_aside),
+        start=Start(proposed=proposed, first=first, in_half=in_half, set_aside=set_aside),
     )
-    if not searching.has_search:
-        raise UserError(f"--diagnosis {file}: {plan.name} searches nothing; give it --trials, or leave it out")
+    if not (searching.has_search or proposed):
+        raise UserError(
+            f"--diagnosis {file}: it proposes nothing that {plan.name} could judge, and nothing is searched; give it "
+            "--trials, or leave it out"
+        )
     return searching
 
 

@@ -71,7 +71,7 @@ class LiveDisplay:
         if took > 1:  # found finished otherwise
             self._seconds.append(took)
         self._left = max(0, self._left - 1)
-        if job.trial is not None and ap is not None and (self._best is None or ap > self._best[1]):
+        if job.trial is not None and job.full is None and ap is not None and (self._best is None or ap > self._best[1]):
             self._best = job.trial, ap
         self._progress.update(self._total, advance=1, note=self._note())
         if self._progress.console.is_terminal:

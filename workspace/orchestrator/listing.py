@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from workspace.orchestrator.comparison_plan import ComparisonPlan
 from workspace.orchestrator.diagnosed import Progress, rules
 from workspace.orchestrator.looks import seeds_to_come
-from workspace.orchestrator.plan import ComparisonPlan, Job, Plan
+from workspace.orchestrator.plan import PROPOSED, Job, Plan
+from workspace.orchestrator.promotion import had_cheap_run, is_begun, is_promoted
+from workspace.orchestrator.proposed import closes, given_up_after
 from workspace.orchestrator.runs import RunRecord, run_state
-from workspace.search import Study, Trial
+from workspace.search import Study, Trial, TrialRow
 from workspace.spec import RunSpec, run_folder
 
 
@@ -44,9 +47,15 @@ def list_experiment(
     at_least = plan.seeds
     plan = plan.at(plan.max_seeds or plan.seeds)
     arms: dict[str, Sequence[Job]] = {"baseline": plan.baseline(), "default": plan.default()}
+    is_closed = False
+    if proposed := plan.proposed():
+        aps = {arm: _finished(runs, work_dir) for arm, runs in {**arms, PROPOSED: proposed}.items()}
+        given_up = given_up_after(plan, aps["baseline"], aps[PROPOSED])
+        arms[PROPOSED], is_closed = proposed[:given_up], closes(plan, aps)
     known = set(arms)
     trials: list[ListedRun] = []
-    for searching, found in zip(plan.searches, (study, baseline_study), strict=False):
+    searches = () if is_closed else plan.searches
+    for searching, found in zip(searches, (study, baseline_study), strict=False):
         runs, best = _list_search(searching, work_dir, found)
         trials += runs
         confirm = searching.confirm(best.params if best is not None else {})
@@ -58,12 +67,15 @@ def list_experiment(
         needed = seeds_to_come(plan, finished)
         arms = {arm: jobs[: max(needed[arm], at_least)] for arm, jobs in arms.items()}
     listed = {arm: [_listed(plan, job, work_dir, known=arm in known) for job in jobs] for arm, jobs in arms.items()}
-    return [*listed.pop("baseline"), *listed.pop("default"), *trials, *itertools.chain(*listed.values())]
+    before = [listed.pop(arm, []) for arm in ("baseline", "default", PROPOSED)]
+    return [*itertools.chain(*before), *trials, *itertools.chain(*listed.values())]
 
 
 def _list_search(plan: Plan, work_dir: Path, study: Study | None) -> tuple[list[ListedRun], Trial | None]:
     """The trials of a search, and its winner once all of them are settled."""
-    runs = []
+    trials: list[list[ListedRun]] = []
+    selection = None if study is None else study.selection()
+    is_given_up = selection is not None and selection.is_given_up
     rows = {} if study is None else {row.number: row for row in study.trials()}
     first = [*plan.start.first, {}] if plan.start else [{}]
     settled = 0
@@ -71,19 +83,31 @@ def _list_search(plan: Plan, work_dir: Path, study: Study | None) -> tuple[list[
         row = rows.get(number)
         # A trial that was cut off while it was being asked has some of its parameters only.
         if study is None or row is None or row.labels.keys() != study.space.words.keys():
-            changes = first[number] if number < len(first) else {}
-            runs.append(_listed(plan, plan.trial(number, changes), work_dir, known=number < len(first)))
+            job = plan.trial(number, first[number] if number < len(first) else {})
+            cheap = None if is_given_up else plan.cheap(job)
+            jobs = [job] if cheap is None else [cheap, job]
+            trials.append([_listed(plan, job, work_dir, known=number < len(first)) for job in jobs])
             continue
-        job = plan.trial(number, study.space.decode(row.labels))
-        runs.append(_listed(plan, job, work_dir, lost=row.state if row.state in ("pruned", "failed") else None))
+        trials.append(_list_trial(plan, row, study, work_dir, is_given_up=is_given_up))
         settled += row.state in ("finished", "pruned", "failed")
     if plan.start is not None:
-        return _list_diagnosed(plan, work_dir, study, runs)
-    return runs, study.best(plan.trials) if study is not None and settled == plan.trials else None
+        return _list_diagnosed(plan, work_dir, study, trials)
+    best = study.best(plan.trials) if study is not None and settled == plan.trials else None
+    return list(itertools.chain(*trials)), best
+
+
+def _list_trial(plan: Plan, row: TrialRow, study: Study, work_dir: Path, *, is_given_up: bool) -> list[ListedRun]:
+    """The runs of a trial that the study has asked: its cheap one, where it has one, and its full one."""
+    job = plan.trial(row.number, study.space.decode(row.labels))
+    lost = row.state if row.state in ("pruned", "failed") else None
+    cheap = plan.cheap(job) if had_cheap_run(row) or not (is_begun(row) or is_given_up) else None
+    lost_early = "failed" if lost == "failed" and not is_promoted(row) else None
+    runs = [] if cheap is None else [_listed(plan, cheap, work_dir, lost=lost_early)]
+    return [*runs, _listed(plan, job, work_dir, lost=lost)]
 
 
 def _list_diagnosed(
-    plan: Plan, work_dir: Path, study: Study | None, trials: list[ListedRun]
+    plan: Plan, work_dir: Path, study: Study | None, trials: list[list[ListedRun]]
 ) -> tuple[list[ListedRun], Trial | None]:
     """The reference's runs, the trials, and further seeds of their recipes, at most; the winner once the search ended.
 
@@ -100,13 +124,18 @@ def _list_diagnosed(
                 for at in progress.points
                 for seed in range(1, len(at.values))
             ]
-            known = [*reference[: len(progress.reference)], *trials[: progress.asked], *further]
+            asked = itertools.chain(*trials[: progress.asked])
+            known = [*reference[: len(progress.reference)], *asked, *further]
             return known, None if chosen is None else study.trial(chosen.number)
     unknown = [
         dataclasses.replace(plan.further(0, {}, seed), name=f"further seed {seed}")
         for seed in range(1, rules(plan).further + 1)
     ]
-    return [*reference, *trials, *(_listed(plan, job, work_dir, known=False) for job in unknown)], None
+    return [
+        *reference,
+        *itertools.chain(*trials),
+        *(_listed(plan, job, work_dir, known=False) for job in unknown),
+    ], None
 
 
 def _ap(work_dir: Path, spec: RunSpec) -> float | None:
@@ -115,8 +144,13 @@ def _ap(work_dir: Path, spec: RunSpec) -> float | None:
 
 
 def list_comparison(plan: ComparisonPlan, work_dir: Path) -> Sequence[ListedRun]:
-    """All runs that the plan needs, arm by arm."""
-    return [_listed(plan, job, work_dir) for jobs in plan.arms().values() for job in jobs]
+    """All runs that the plan needs, arm by arm; at most, where seeds are added."""
+    at_least = plan.seeds
+    arms: dict[str, Sequence[Job]] = {**plan.at(plan.max_seeds or plan.seeds).arms()}
+    if plan.max_seeds is not None:
+        needed = seeds_to_come(plan, {arm: _finished(jobs, work_dir) for arm, jobs in arms.items()})
+        arms = {arm: jobs[: max(needed[arm], at_least)] for arm, jobs in arms.items()}
+    return [_listed(plan, job, work_dir) for jobs in arms.values() for job in jobs]
 
 
 def _listed(

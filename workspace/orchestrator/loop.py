@@ -4,7 +4,9 @@ Only this process speaks with Optuna and MLflow. Everything it decides from is o
 study), so starting again after any end goes on where that was: finished runs are reused, interrupted ones continued.
 """
 
+import itertools
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ from workspace.journal import Event, JournalReader, device_seconds
 from workspace.orchestrator.conditions import Conditions
 from workspace.orchestrator.failures import Failure, record_failure
 from workspace.orchestrator.plan import Job
+from workspace.orchestrator.promotion import settle_cheap
 from workspace.orchestrator.runs import RunRecord, run_state, tidy
 from workspace.orchestrator.slots import Slots
 from workspace.search import Study
@@ -96,6 +99,7 @@ class Loop:
     failures: dict[str, str] = field(default_factory=dict)
     _active: dict[str, _Active] = field(default_factory=dict)
     _again: list[_Active] = field(default_factory=list)
+    _promoted: deque[Job] = field(default_factory=deque)
     _slots: Slots = field(init=False)
 
     def __post_init__(self) -> None:
@@ -105,7 +109,7 @@ class Loop:
         """Trains what the iterator yields, as slots come free, until it is exhausted and all have ended.
 
         The iterator is asked for its next job only when a slot is free, so a search asks for its next trial with all
-        finished ones known.
+        finished ones known. The full run of a trial that its cheap run promotes comes before what it has next.
 
         Raises:
             UserError: a run of an arm failed, and the loop does not keep going; the disk is full; or no device is left.
@@ -116,8 +120,8 @@ class Loop:
                 if self._slots.any_free_but(active.avoids):
                     self._again.remove(active)
                     self._launch(active)
-            while not exhausted and self._slots.any_free:
-                job = next(jobs, None)
+            while self._slots.any_free and (self._promoted or not exhausted):
+                job = self._promoted.popleft() if self._promoted else next(jobs, None)
                 if job is None:
                     exhausted = True
                 else:
@@ -133,7 +137,7 @@ class Loop:
                 self._end(end)
 
     def recall(self, job: Job, state: Settled) -> None:
-        """A trial of a past start: part of this experiment's cost, and what the tracking store missed is shipped."""
+        """A trial's run of a past start: part of this experiment's cost; what the tracking store missed is shipped."""
         self.folders[job.spec.signature] = folder = run_folder(self.work_dir, job.spec)
         tidy(folder, goes_on=False)
         self._track(job)
@@ -141,8 +145,9 @@ class Loop:
         self.reused += 1
 
     def ap(self, jobs: Iterable[Job]) -> dict[int, float]:
-        """AP in points by seed, of finished runs of one arm."""
-        return {job.spec.seed: self.records[job.spec.signature].ap for job in jobs}
+        """AP in points by seed, of one arm's first runs, up to one that is not finished."""
+        finished = itertools.takewhile(lambda job: job.spec.signature in self.records, jobs)
+        return {job.spec.seed: self.records[job.spec.signature].ap for job in finished}
 
     def device_seconds(self) -> float:
         """Of all runs of this experiment, pruned and failed ones too, over all devices, whenever they were trained."""
@@ -195,7 +200,7 @@ class Loop:
 
     def _prunes(self, active: _Active, event: Event) -> bool:
         job = active.job
-        if job.trial is None or active.cancelled:
+        if job.trial is None or job.full is not None or active.cancelled:
             return False
         assert self.study is not None
         value = 100 * event["metrics"][job.metric]
@@ -249,7 +254,7 @@ class Loop:
             assert self.study is not None
             if state == "finished":
                 assert ap is not None
-                self.study.finish(job.trial, ap)
+                self._take(job, ap)
             elif state == "pruned":
                 self.study.prune(job.trial)
             else:
@@ -260,3 +265,12 @@ class Loop:
             self.failures[job.name] = f"{reason}; its log is {self.folders[signature] / 'log.txt'}"
             if not self.keeps_going:
                 raise UserError(f"{job.name} failed: {self.failures[job.name]}; {KEPT}")
+
+    def _take(self, job: Job, ap: float) -> None:
+        """A run of a trial has its AP: of a cheap one, that decides on the full run."""
+        assert self.study is not None
+        assert job.trial is not None
+        if job.full is None:
+            self.study.finish(job.trial, ap)
+        elif (full := settle_cheap(self.study, job, ap)) is not None:
+            self._promoted.append(full)

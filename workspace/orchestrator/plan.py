@@ -1,16 +1,17 @@
 """From an experiment to its runs: which specs it needs, and in which role."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from workspace.detectors import detector
 from workspace.errors import UserError
-from workspace.experiment import Comparison, Experiment
+from workspace.experiment import Experiment
 from workspace.gap import LOOKS, next_look
 from workspace.orchestrator.conditions import Conditions
 from workspace.precision import Precision
+from workspace.search import Fidelity
 from workspace.search.space import Word
 from workspace.spec import Recipe, RunSpec
 
@@ -19,7 +20,13 @@ Phase = Literal["baseline", "default", "search", "confirm", "compare", "train"]
 TUNED_BASELINE = "tuned baseline"
 """The baseline's arm with the recipe that its own search found."""
 
-_SEARCH_SEEDS_FROM = 1000
+PROPOSED = "proposed"
+"""The candidate's arm with the recipe that a diagnosis proposes first."""
+
+CHEAP_TRIAL = "cheap trial"
+"""The arm of trials' cheap runs."""
+
+SEARCH_SEEDS_FROM = 1000
 """Trial n trains with seed 1000 + n: never a seed of the verdict, and never the same luck twice."""
 
 _FURTHER_SEEDS_FROM = 1_000_000
@@ -34,8 +41,9 @@ class Job:
     """A run in its role within an experiment.
 
     Attributes:
-        arm: that it belongs to; ``trial`` for a run that the verdict does not see.
+        arm: that it belongs to; ``trial`` or ``cheap trial`` for a run that the verdict does not see.
         name: as it is shown.
+        full: of a trial's cheap run, the full run that follows it where the study promotes the trial.
     """
 
     spec: RunSpec
@@ -43,6 +51,7 @@ class Job:
     arm: str
     name: str
     trial: int | None = None
+    full: "Job | None" = None
 
     @property
     def metric(self) -> str:
@@ -55,11 +64,14 @@ class Start:
     """What a search knows from a diagnosis before it begins.
 
     Attributes:
+        proposed: values of the recipe that is judged before anything is searched; ``None`` where nothing is proposed,
+            or the baseline is tuned too, so that the candidate has to be.
         first: values of what is tried before the default recipe and the sampler's own; the most promising first.
         in_half: share (0 to 1) of a recipe's operations that are computed in half, by its FP32 islands.
         set_aside: in a line each, what the diagnosis proposes and the search does not try.
     """
 
+    proposed: Mapping[str, Any] | None
     first: Sequence[Mapping[str, Any]]
     in_half: Mapping[tuple[str, ...], float]
     set_aside: Sequence[str]
@@ -76,6 +88,7 @@ class Plan:
             which it is looked at. ``None`` for one look at ``seeds``.
         tune_baseline: whether the baseline has a search of its own, and the tuned candidate is judged against it.
         searched: the precision whose recipe `trial` and `confirm` are of.
+        fidelity: of the cheap run that each trial has before its full one; ``None`` for none.
         start: of a search that a diagnosis began and that ends when it has its answer; ``None`` for one that tries all
             its trials and takes the best.
     """
@@ -87,6 +100,7 @@ class Plan:
     max_seeds: int | None = None
     tune_baseline: bool = False
     searched: Literal["candidate", "baseline"] = "candidate"
+    fidelity: Fidelity | None = None
     start: Start | None = None
 
     def __post_init__(self) -> None:
@@ -99,18 +113,15 @@ class Plan:
         if self.seeds < 1 or self.trials < 0:
             raise UserError(f"{self.seeds} seeds, {self.trials} trials: at least 1 seed and 0 trials are needed")
         if self.max_seeds is not None:
-            if self.max_seeds not in LOOKS or self.max_seeds < self.seeds:
-                raise UserError(
-                    f"--max-seeds {self.max_seeds}: seeds are added from one look to the next; "
-                    f"take {_listed(look for look in LOOKS if look >= self.seeds)}"
-                )
-            object.__setattr__(self, "seeds", next_look(self.seeds - 1))
+            object.__setattr__(self, "seeds", first_look(self.seeds, self.max_seeds))
         if self.tune_baseline and not (self.trials and self.for_baseline().space):
             raise UserError(
                 f"--tune-baseline: experiment {self.name} searches nothing that its baseline has; leave it out"
             )
-        if self._candidate_seeds.stop > _SEARCH_SEEDS_FROM:
-            raise UserError(f"{self.seeds} seeds: those from {_SEARCH_SEEDS_FROM} on are the search's; ask for fewer")
+        if self._candidate_seeds.stop > SEARCH_SEEDS_FROM:
+            raise UserError(f"{self.seeds} seeds: those from {SEARCH_SEEDS_FROM} on are the search's; ask for fewer")
+        if self.fidelity is not None and self.cheap(self.trial(0, {})) is None:
+            raise UserError(f"--fidelity {self.fidelity}: as many steps as the full run of {self.name}; leave it out")
         self.baseline()  # what its device cannot compute is refused here, before the candidate's
 
     @property
@@ -131,12 +142,34 @@ class Plan:
         )
         return [self._judged("confirm", arm, self._searched, changes, seed) for seed in seeds]
 
+    def proposed(self) -> list[Job]:
+        """The runs with the recipe that the diagnosis proposes first, where it is judged before the search."""
+        if self.start is None or self.start.proposed is None:
+            return []
+        candidate, changes = self.experiment.candidate, self.start.proposed
+        return [self._judged("confirm", PROPOSED, candidate, changes, seed) for seed in self._candidate_seeds]
+
+    def recipes_for(self, arm: str) -> int:
+        """Recipes that its verdict allows for: a proposed one and a tuned one are judged until either is *closed*."""
+        return 2 if arm != "default" and self.proposed() and self.has_search else 1
+
     def trial(self, number: int, changes: Mapping[str, Any]) -> Job:
         """The run of a trial: the search's split, a seed of its own."""
-        seed = _SEARCH_SEEDS_FROM + number
+        seed = SEARCH_SEEDS_FROM + number
         spec = self._spec(self._searched, changes, seed, "search")
         name = f"baseline trial {number}" if self.searched == "baseline" else f"trial {number}"
         return Job(spec=spec, phase="search", arm="trial", name=name, trial=number)
+
+    def cheap(self, trial: Job) -> Job | None:
+        """The cheap run of a trial, with the seed of its full one; ``None`` where nothing is cheaper."""
+        if self.fidelity is None:
+            return None
+        spec = self.conditions.cheaper(trial.spec, self.fidelity)
+        if self.conditions.steps(spec) >= self.conditions.steps(trial.spec):
+            return None
+        return dataclasses.replace(
+            trial, spec=spec, arm=CHEAP_TRIAL, name=f"{trial.name} at {self.fidelity}", full=trial
+        )
 
     def further(self, number: int, changes: Mapping[str, Any], seed: int) -> Job:
         """One more run of a trial's recipe: the search's split, the so many-th further seed, from 1 on."""
@@ -169,6 +202,10 @@ class Plan:
         """The arm that a candidate's arm is judged against."""
         return TUNED_BASELINE if self.tune_baseline and arm == "tuned" else "baseline"
 
+    def pairs(self, arms: Collection[str]) -> dict[str, tuple[str, str]]:
+        """By candidate's arm, the two that each verdict on those arms is of: baseline's and candidate's."""
+        return {arm: (self.reference(arm), arm) for arm in self.judged(arms)}
+
     @property
     def space(self) -> Mapping[str, Word]:
         """What is searched; for a baseline that is no mixed precision, without what only those have."""
@@ -185,7 +222,8 @@ class Plan:
     def run_count(self) -> int:
         """Runs that the plan needs, at most."""
         seeds, searches = self.max_seeds or self.seeds, len(self.searches)
-        return (2 + searches) * seeds + searches * self.trials + bool(self.start)
+        trials = searches * self.trials * (1 if self.fidelity is None else 2)
+        return (2 + searches + bool(self.proposed())) * seeds + trials + bool(self.start)
 
     @property
     def margin(self) -> float:
@@ -206,7 +244,7 @@ class Plan:
     @property
     def study_identity(self) -> dict[str, Any]:
         """What a study's trials have in common; trials of another identity are no evidence for this one."""
-        return {**self.trial(0, {}).spec.to_json(), "seed": _SEARCH_SEEDS_FROM}
+        return {**self.trial(0, {}).spec.to_json(), "seed": SEARCH_SEEDS_FROM}
 
     @property
     def _searched(self) -> Precision:
@@ -229,53 +267,14 @@ class Plan:
         return self.conditions.spec(self.experiment.detector, precision, recipe, seed=seed, evaluate=evaluate)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ComparisonPlan:
-    """The runs of one comparison under the conditions of one start."""
-
-    comparison: Comparison
-    conditions: Conditions
-    seeds: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.seeds <= _SEARCH_SEEDS_FROM:
-            raise UserError(f"{self.seeds} seeds: at least 1 and at most {_SEARCH_SEEDS_FROM} are needed")
-        if len({self._spec(arm, seed=0).signature for arm in self.comparison.arms}) < len(self.comparison.arms):
-            raise UserError(
-                f"comparison {self.name}: two of its arms are the same runs at scale {self.conditions.scale}"
-            )
-        for contrast, weights in self.comparison.contrasts.items():
-            metrics = {detector(self.comparison.arms[arm].detector).metric for arm in weights}
-            if len(metrics) > 1:
-                raise UserError(f"comparison {self.name}: {contrast} mixes {' and '.join(sorted(metrics))}")
-
-    @property
-    def name(self) -> str:
-        return self.comparison.name
-
-    def arms(self) -> dict[str, list[Job]]:
-        """Each arm's runs, by seed."""
-        return {
-            name: [
-                Job(
-                    spec=self._spec(name, seed=seed),
-                    phase="compare",
-                    arm=name,
-                    name=f"{name} seed {seed}",
-                )
-                for seed in range(self.seeds)
-            ]
-            for name in self.comparison.arms
-        }
-
-    @property
-    def margin(self) -> float:
-        return self.comparison.efforts[self.conditions.scale].margin
-
-    def _spec(self, name: str, *, seed: int) -> RunSpec:
-        arm = self.comparison.arms[name]
-        recipe = detector(arm.detector).variant(self.conditions.scale).recipe_named(arm.recipe)
-        return self.conditions.spec(arm.detector, arm.precision, recipe, seed=seed)
+def first_look(seeds: int, most: int) -> int:
+    """The first look from that many seeds on; `UserError` where the last one is none, or lies before."""
+    if most not in LOOKS or most < seeds:
+        raise UserError(
+            f"--max-seeds {most}: seeds are added from one look to the next; "
+            f"take {_listed(look for look in LOOKS if look >= seeds)}"
+        )
+    return next_look(seeds - 1) or most
 
 
 def _listed(looks: Iterable[int]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from workspace import devices, execution, tracking
-from workspace.datasets import DataSet, open_dataset
+from workspace.datasets import DataSet, open_dataset, subset
 from workspace.detectors import detector
 from workspace.errors import UserError
 from workspace.orchestrator.conditions import Conditions
@@ -41,11 +41,14 @@ def conditions(settings: Settings, *, trains: bool = True) -> Conditions:
         raise UserError(
             f"{settings.devices_per_run} devices for a run: this machine has {device.count()} {device.kind}"
         )
+    dataset, fidelity = open_dataset(settings.data, settings.work_dir), settings.fidelity
+    share = float(fidelity.share) if fidelity is not None and fidelity.kind == "data" else None
     return Conditions(
         scale=settings.scale,
-        dataset=open_dataset(settings.data, settings.work_dir),
+        dataset=dataset,
         embedded=settings.data is None,
         device=device.kind,
+        part=None if share is None else subset(dataset, share, settings.work_dir),
         devices=settings.devices_per_run,
         usable=here,
     )
@@ -128,7 +131,7 @@ def playing(
 
             def launch(job_id: str, spec: RunSpec, folder: Path, slot: int) -> None:
                 start_from = weights.get(spec.detector)
-                task = _task(given.dataset, spec, folder, names(slot), weights=start_from, keep=settings.keep)
+                task = _task(given.dataset_of(spec), spec, folder, names(slot), weights=start_from, keep=settings.keep)
                 executor.start(job_id, train, (task,), folder / "log.txt")
 
             loop = Loop(

@@ -1,16 +1,19 @@
 """What an experiment answers: its result as a value, as JSON, and in words."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workspace.gap import Gap, measure_gap, measure_sequentially, sentence
+from workspace.gap import Gap, sentence
 from workspace.orchestrator.details import Details, gap_details
 from workspace.orchestrator.diagnosed import Found
 from workspace.orchestrator.looks import Looks
-from workspace.orchestrator.plan import TUNED_BASELINE, Job, Plan
+from workspace.orchestrator.picture_intervals import PictureIntervals
+from workspace.orchestrator.plan import PROPOSED, TUNED_BASELINE, Job, Plan
+from workspace.orchestrator.proposed import gap_of, given_up_after
 from workspace.orchestrator.runs import RunRecord
+from workspace.search import Selection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +45,16 @@ class Report:
     """The result of an experiment.
 
     Attributes:
-        arms: ``baseline``, ``default`` and, after a search, ``tuned``; before it ``tuned baseline``, if there is one.
-        gaps: of ``default`` and ``tuned`` against their references.
+        arms: ``baseline``, ``default``, ``proposed`` where a diagnosis did, and after a search ``tuned``; before it
+            ``tuned baseline``, if there is one.
+        gaps: of ``default``, ``proposed`` and ``tuned`` against their references; none of an arm that was given up.
         details: by candidate's arm, its gap taken apart.
         references: by candidate's arm: ``baseline``, or ``tuned baseline`` where the baseline was searched too.
         best: number and parameters of the winning trial, as the study shows them; ``None`` without a search.
         best_baseline: the same of the baseline's search.
+        proposal: what the diagnosis changes in the ``proposed`` arm, by parameter, as the study shows it.
         found: what a search that a diagnosis began found; ``None`` without.
+        selections: by what was searched, ``candidate`` or ``baseline``, what became of its trials' cheap runs.
         diverged: by name of the run, what became of it; its AP counts in its arm.
         reservations: reasons for which the arms do not compare as they should.
     """
@@ -66,7 +72,9 @@ class Report:
     cost: Cost
     diverged: Mapping[str, str]
     reservations: Sequence[str]
+    proposal: Mapping[str, Any] | None = None
     found: Found | None = None
+    selections: Mapping[str, Selection] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -88,7 +96,13 @@ class Report:
             },
             "best": None if self.best is None else dict(self.best),
             "best_baseline": None if self.best_baseline is None else dict(self.best_baseline),
+            **({} if self.proposal is None else {"proposal": dict(self.proposal)}),
             **({} if self.found is None else {"search": self.found.to_json()}),
+            **(
+                {"fidelity": {name: found.to_json() for name, found in self.selections.items()}}
+                if self.selections
+                else {}
+            ),
             "cost": self.cost.to_json(),
             "diverged": dict(self.diverged),
             "reservations": list(self.reservations),
@@ -96,17 +110,31 @@ class Report:
 
     @property
     def sentences(self) -> list[str]:
-        """The verdict on each candidate arm, in a sentence each."""
+        """The verdict on each candidate arm, in a sentence each, and which one was given up."""
         is_null = self.arms["default"].precision == self.arms["baseline"].precision
         subjects = {
             "default": "on other seeds" if is_null else "with the default recipe",
+            PROPOSED: f"with what the diagnosis proposes ({_listed(self.proposal or {})})",
             "tuned": "with the tuned recipe",
         }
         if self.references.get("tuned") == TUNED_BASELINE:
             subjects["tuned"] += f" against tuned {self.arms[TUNED_BASELINE].precision.upper()}"
+        names = {name: f"{self.arms[name].precision.upper()} {subjects[name]}" for name in self.references}
         return [
-            sentence(gap, candidate=f"{self.arms[name].precision.upper()} {subjects[name]}")
-            for name, gap in self.gaps.items()
+            sentence(self.gaps[name], candidate=subject)
+            if name in self.gaps
+            else f"{subject} was given up after {_seeds(self.arms[name])}: it could hardly be closed any more."
+            for name, subject in names.items()
+        ]
+
+    @property
+    def selection_lines(self) -> list[str]:
+        """What became of the cheap runs of each search that has no table of its own."""
+        in_tables = set() if self.found is None else {"candidate"}
+        return [
+            ("the baseline's search: " if name == "baseline" else "") + selection_line(selection)
+            for name, selection in self.selections.items()
+            if name not in in_tables
         ]
 
 
@@ -121,7 +149,10 @@ def build_report(
     best_baseline: Mapping[str, Any] | None = None,
     looks: Looks | None = None,
     folders: Mapping[str, Path] | None = None,
+    known: PictureIntervals | None = None,
+    proposal: Mapping[str, Any] | None = None,
     found: Found | None = None,
+    selections: Mapping[str, Selection] | None = None,
 ) -> Report:
     """Judges the arms.
 
@@ -129,6 +160,7 @@ def build_report(
         jobs: of each arm.
         records: of their runs, by signature.
         folders: of the runs, by signature; ``None`` where gaps are not to be taken apart.
+        known: intervals over pictures of earlier starts, and of this one for later ones; ``None`` where none are kept.
         looks: that were taken before; this one is added. ``None`` where it is not the answer, and others follow.
 
     Raises:
@@ -141,10 +173,11 @@ def build_report(
         )
         for name, arm in jobs.items()
     }
-    measure = measure_gap if plan.max_seeds is None else measure_sequentially
     references = {name: plan.reference(name) for name in plan.judged(arms)}
     pairs = {name: (jobs[of], jobs[name]) for name, of in references.items()}
-    gaps = {name: measure(arms[of].ap, arms[name].ap, plan.margin) for name, of in references.items()}
+    gaps = {name: gap_of(plan, name, arms[of].ap, arms[name].ap) for name, of in references.items()}
+    if PROPOSED in gaps and _is_given_up(plan, gaps[PROPOSED], arms):
+        del gaps[PROPOSED]
     return Report(
         experiment=plan.name,
         scale=plan.conditions.scale,
@@ -153,19 +186,57 @@ def build_report(
         arms=arms,
         gaps=gaps,
         references=references,
-        details={} if folders is None else gap_details(gaps, pairs, records, folders),
+        details={} if folders is None else gap_details(gaps, pairs, records, folders, known),
         best=best,
         best_baseline=best_baseline,
+        proposal=proposal,
         found=found,
+        selections=selections or {},
         cost=cost,
         diverged=diverged_runs(jobs, records),
         reservations=[
             *reservations([records[job.spec.signature] for arm in jobs.values() for job in arm]),
             *lost_references(jobs, records, set(references.values())),
             *_tuned_alone(jobs, gaps, references),
-            *(looks.take(plan, jobs, {name: arm.ap for name, arm in arms.items()}) if looks else ()),
+            *(looks.take(plan, jobs, _judged(arms, gaps, references)) if looks else ()),
         ],
     )
+
+
+def _is_given_up(plan: Plan, gap: Gap, arms: Mapping[str, Arm]) -> bool:
+    """Whether the proposed arm ended before its verdict, which its fewer seeds must not stand for."""
+    given_up = given_up_after(plan, arms["baseline"].ap, arms[PROPOSED].ap)
+    return given_up is not None and (plan.max_seeds is None or gap.verdict == "undecided")
+
+
+def _judged(
+    arms: Mapping[str, Arm], gaps: Mapping[str, Gap], references: Mapping[str, str]
+) -> dict[str, Mapping[int, float]]:
+    """AP of the arms that there is a verdict on, and of their references."""
+    return {name: arm.ap for name, arm in arms.items() if name in gaps or name in references.values()}
+
+
+def _listed(changes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in changes.items())
+
+
+def _seeds(arm: Arm) -> str:
+    return f"{len(arm.ap)} {'seed' if len(arm.ap) == 1 else 'seeds'}"
+
+
+def selection_line(selection: Selection) -> str:
+    """Whether trials were selected by their cheap runs, and why."""
+    ranks, count = selection.ranks, f"{selection.trials} {'trial' if selection.trials == 1 else 'trials'}"
+    if ranks is None:
+        what = f"Whether AP at {selection.fidelity} ranks trials as AP of full runs does cannot be told from {count}"
+    else:
+        tau = f"tau {ranks.tau:+.2f} (p {ranks.p_value:.2f})"
+        what = f"AP at {selection.fidelity} ranks {count} as AP of full runs does with {tau}"
+    without = f"{selection.not_promoted} more had no full run"
+    if selection.is_by_cheap_runs:
+        return f"{what}: enough to select by; {without}."
+    then = "no more cheap runs were made" if selection.is_given_up else "trials went on to their full runs"
+    return f"{what}: too little to select by; {then}" + (f"; {without}." if selection.not_promoted else ".")
 
 
 def gap_json(gap: Gap) -> dict[str, Any]:
@@ -178,6 +249,7 @@ def gap_json(gap: Gap) -> dict[str, Any]:
         "method": gap.method,
         "seeds": {"baseline": gap.baseline_seeds, "candidate": gap.candidate_seeds},
         "sequential": gap.sequential,
+        **({"recipes": gap.recipes} if gap.recipes > 1 else {}),
     }
 
 

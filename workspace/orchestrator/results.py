@@ -16,7 +16,7 @@ from workspace.journal import JournalReader, latest
 from workspace.orchestrator.comparison import ComparisonReport
 from workspace.orchestrator.details import details_table, picture_lines
 from workspace.orchestrator.plan import Job
-from workspace.orchestrator.report import Report, divergence_lines
+from workspace.orchestrator.report import Report, divergence_lines, selection_line
 from workspace.search import Study
 from workspace.tracking import Publication, Tracker
 
@@ -49,7 +49,12 @@ def write_results(
         tables={**tables, "details.csv": details_table(report.details)},
         metrics={f"gap/{name}": gap.mean for name, gap in report.gaps.items()},
         tags={f"verdict.{name}": gap.verdict for name, gap in report.gaps.items()},
-        sentences=[*report.sentences, *picture_lines(report.details), *divergence_lines(report.diverged)],
+        sentences=[
+            *report.sentences,
+            *map(selection_line, report.selections.values()),
+            *picture_lines(report.details),
+            *divergence_lines(report.diverged),
+        ],
     )
 
 
@@ -130,8 +135,11 @@ def ap_curves(arms: Mapping[str, Sequence[Job]], folders: Mapping[str, Path]) ->
 
 
 def trials_table(study: Study | None) -> pd.DataFrame:
-    """The study's trials: ``number``, ``state``, ``value`` (AP in points, of the search split) and each parameter."""
-    rows = [] if study is None else study.trials()
+    """The study's trials: ``number``, ``state``, ``value`` (AP in points, of the search split) and each parameter.
+
+    What is only planned to be tried, as all is where a proposal closed the gap before the search, is left out.
+    """
+    rows = [] if study is None else [row for row in study.trials() if row.state != "waiting"]
     return pd.DataFrame(
         [{"number": t.number, "state": t.state, "value": t.value, **t.labels} for t in rows],
         columns=None if rows else ["number", "state", "value"],

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from workspace.errors import UserError
+from workspace.search import Fidelity
 from workspace.spec import Scale
 from workspace.training.task import Keep
 
@@ -23,6 +24,7 @@ class Settings:
         keep: weights that a run leaves in its folder.
         trials, seeds: ``None`` for the experiment's own effort at this scale.
         diagnosis: file that a search begins with; ``None`` for a search of the experiment's space alone.
+        fidelity: of a cheap run before each trial's full one; ``None`` for none.
         max_seeds, tune_baseline: see `workspace.orchestrator.plan.Plan`.
         tracking_uri, storage: of MLflow and of Optuna; ``None`` for SQLite under ``work_dir``.
     """
@@ -39,6 +41,7 @@ class Settings:
     trials: int | None = None
     seeds: int | None = None
     diagnosis: Path | None = None
+    fidelity: Fidelity | None = None
     max_seeds: int | None = None
     tune_baseline: bool = False
     tracking_uri: str | None = None

@@ -4,7 +4,7 @@ from rich.table import Table
 
 from workspace.gap import Effect, Gap
 from workspace.orchestrator.comparison import ComparedArm, ComparisonReport
-from workspace.orchestrator.report import Report
+from workspace.orchestrator.report import Report, selection_line
 
 _MOST_ROWS = 12
 """Of a table by size and class; all of them are in the experiment's files."""
@@ -68,6 +68,7 @@ def front_table(report: Report) -> list[Table]:
                     f"(p {ranks.p_value:.2f}): {'enough' if ranks.agree else 'too little'} to stop trials by."
                     for epoch, ranks in found.ranks.items()
                 ),
+                *(selection_line(selection) for name, selection in report.selections.items() if name == "candidate"),
             ]
         ),
         caption_justify="left",
@@ -113,6 +114,8 @@ def contrast_table(report: ComparisonReport) -> Table:
     if pairs:
         table.add_column(_heading([baseline for baseline, _ in pairs], "baseline"), justify="right")
         table.add_column(_heading([candidate for _, candidate in pairs], "candidate"), justify="right")
+    if report.is_sequential:
+        table.add_column("seeds", justify="right")
     for column in ("gap" if len(pairs) == len(report.weights) else "contrast", "90 % interval"):
         table.add_column(column, justify="right")
     table.add_column(f"verdict at {report.margin:g}")
@@ -127,6 +130,8 @@ def contrast_table(report: ComparisonReport) -> Table:
         if pairs:
             pair = report.pair(name)
             cells += ["", ""] if pair is None else [_mean(arm) for arm in pair]
+        if report.is_sequential:
+            cells.append(str(report.seeds(name) or ""))
         found = report.contrasts.get(name)
         if found is None:
             cells += ["", "", "a run failed"]

@@ -6,7 +6,8 @@ from typing import Any, TypedDict
 
 from workspace.orchestrator.loop import Settled
 from workspace.orchestrator.plan import Job, Plan
-from workspace.search import Label, Space, Study, Trial, resolve
+from workspace.orchestrator.promotion import begin, had_cheap_run, is_begun, is_promoted
+from workspace.search import Fidelity, Label, Space, Study, Trial, resolve
 
 _SAMPLER_SEED = 0
 """Each trial's own draw is seeded from it and the trial's number."""
@@ -22,6 +23,7 @@ class _Question(TypedDict):
     prune_from: int
     first: Sequence[Mapping[str, Label]]
     ranked: bool
+    fidelity: Fidelity | None
 
 
 def open_study(plan: Plan, url: str) -> Study:
@@ -38,7 +40,7 @@ def search(plan: Plan, study: Study, recall: Callable[[Job, Settled], None]) -> 
     """The jobs of the search: trials that were interrupted, then new ones up to the plan's number.
 
     Args:
-        recall: is told of each trial that a past start has settled.
+        recall: is told of each run of a trial that a past start has settled.
     """
     recall_settled(plan, study, recall)
     for trial in interrupted(plan, study):
@@ -48,10 +50,16 @@ def search(plan: Plan, study: Study, recall: Callable[[Job, Settled], None]) -> 
 
 
 def recall_settled(plan: Plan, study: Study, recall: Callable[[Job, Settled], None]) -> None:
-    """Tells of each trial that a past start has settled."""
+    """Tells of each run of a trial that a past start has settled: also of the cheap one before a full one that runs."""
     for row in study.trials():
-        if row.state in ("finished", "pruned", "failed") and "signature" in row.attrs:
-            recall(plan.trial(row.number, study.space.decode(row.labels)), row.state)
+        if not is_begun(row):
+            continue
+        trial = plan.trial(row.number, study.space.decode(row.labels))
+        state = row.state if row.state in ("finished", "pruned", "failed") else None
+        if had_cheap_run(row) and (cheap := plan.cheap(trial)) is not None and (state or is_promoted(row)):
+            recall(cheap, "failed" if state == "failed" and not is_promoted(row) else "finished")
+        if state is not None and is_promoted(row):
+            recall(trial, state)
 
 
 def interrupted(plan: Plan, study: Study) -> list[Trial]:
@@ -60,9 +68,15 @@ def interrupted(plan: Plan, study: Study) -> list[Trial]:
 
 
 def trial_job(plan: Plan, study: Study, trial: Trial) -> Job:
-    """The run of a trial, which the study is told of."""
+    """The run that a trial begins or goes on with: its cheap one first, where it has one. The study is told of it."""
     job = plan.trial(trial.number, trial.params)
-    study.annotate(trial.number, signature=job.spec.signature)
+    cheap = plan.cheap(job)
+    if cheap is not None:
+        row, selection = study.trials()[trial.number], study.selection()
+        is_given_up = selection is not None and selection.is_given_up
+        if not is_promoted(row) and (had_cheap_run(row) or not is_given_up):
+            job = cheap
+    begin(study, job)
     return job
 
 
@@ -75,4 +89,5 @@ def _question(plan: Plan) -> _Question:
         "prune_from": math.ceil(_PRUNE_FROM * plan.trial(0, {}).spec.epochs),
         "first": [space.encode(point) for point in plan.start.first] if plan.start else [],
         "ranked": plan.start is not None,
+        "fidelity": plan.fidelity,
     }

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 
+from workspace.search.fidelity import CHEAP, Fidelity, Selection
 from workspace.search.ranks import Ranks
 from workspace.search.space import Label, Space
 from workspace.search.storage import open_storage, storage_errors
@@ -85,6 +86,7 @@ class Study:
         space: what is searched. Its default is the first trial, number 0, but for ``first``, and is never pruned.
         first: labels of the points that are tried before it.
         ranked: whether a trial is pruned only where AP has been seen to rank trials as their final AP does.
+        fidelity: of cheap runs, whose AP trials report at step ``CHEAP``; ``None`` where there are none.
         seed: of the sampler; independent of the seeds that runs are trained with.
         prune_from: no trial is pruned before this step, in the unit of :meth:`report`.
         url: of Optuna's storage, as SQLAlchemy writes it; see :func:`default_url`.
@@ -104,16 +106,20 @@ class Study:
         url: str,
         first: Sequence[Mapping[str, Label]] = (),
         ranked: bool = False,
+        fidelity: Fidelity | None = None,
     ) -> None:
         import optuna
 
-        from workspace.search.pruning import RankedPruner, percentile_pruner
+        from workspace.search.pruning import study_pruner
         from workspace.search.sampler import RestartableSampler
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        question = _question(identity, space, seed=seed, prune_from=prune_from, first=first, ranked=ranked)
+        question = _question(
+            identity, space, seed=seed, prune_from=prune_from, first=first, ranked=ranked, fidelity=fidelity
+        )
         self.name = _name(experiment, question)
         self.space = space
+        self._fidelity = fidelity
         self._default = len(first)  # its number
         self._url = url
         self._rdb = open_storage(url)
@@ -123,7 +129,7 @@ class Study:
                 storage=self._rdb,
                 direction="maximize",
                 sampler=RestartableSampler(seed),
-                pruner=RankedPruner(percentile_pruner(prune_from)) if ranked else percentile_pruner(prune_from),
+                pruner=study_pruner(prune_from, ranked=ranked, has_cheap_runs=fidelity is not None),
                 load_if_exists=True,
             )
             there = len(self._study.get_trials(deepcopy=False))
@@ -145,13 +151,15 @@ class Study:
         url: str,
         first: Sequence[Mapping[str, Label]] = (),
         ranked: bool = False,
+        fidelity: Fidelity | None = None,
     ) -> bool:
         """Whether the storage has the study that these arguments open; it is not made."""
         import optuna
 
-        name = _name(
-            experiment, _question(identity, space, seed=seed, prune_from=prune_from, first=first, ranked=ranked)
+        question = _question(
+            identity, space, seed=seed, prune_from=prune_from, first=first, ranked=ranked, fidelity=fidelity
         )
+        name = _name(experiment, question)
         storage = open_storage(url)
         try:
             with storage_errors(url):
@@ -196,7 +204,8 @@ class Study:
         if step not in stored.intermediate_values:
             self._rdb.set_trial_intermediate_value(self._id(number), step, float(value))
             stored = self._get(number)
-        if number == self._default:
+        # What was put before the default recipe is worth its full run, whatever a cheap one says.
+        if number == self._default or (step == CHEAP and number < self._default):
             return False
         stored.intermediate_values = {at: seen for at, seen in stored.intermediate_values.items() if at <= step}
         with warnings.catch_warnings():
@@ -276,9 +285,17 @@ class Study:
         from workspace.search.pruning import ranks_at
 
         finished = [stored for stored in self._study.get_trials() if stored.state.name == "COMPLETE"]
-        steps = sorted({step for stored in finished for step in stored.intermediate_values})
+        steps = sorted({step for stored in finished for step in stored.intermediate_values} - {CHEAP})
         found = {step: ranks_at(finished, step) for step in steps[:-1]}
         return {step: ranks for step, ranks in found.items() if ranks is not None}
+
+    @_explained
+    def selection(self) -> Selection | None:
+        """What the finished trials say of their cheap runs; ``None`` where there are none."""
+        from workspace.search.pruning import selection
+
+        stored = self._study.get_trials(deepcopy=False)
+        return None if self._fidelity is None else selection(stored, str(self._fidelity))
 
     def close(self) -> None:
         """Lets go of the storage."""
@@ -310,14 +327,19 @@ class Study:
 
 
 def _question(
-    identity: Any, space: Space, *, seed: int, prune_from: int, first: Sequence[Mapping[str, Label]], ranked: bool
+    identity: Any,
+    space: Space,
+    *,
+    seed: int,
+    prune_from: int,
+    first: Sequence[Mapping[str, Label]],
+    ranked: bool,
+    fidelity: Fidelity | None,
 ) -> dict[str, Any]:
     question = {"identity": identity, "space": space.describe(), "seed": seed, "prune_from": prune_from}
-    if first:  # what is not asked for is not named, so that studies keep their names
-        question["first"] = [dict(point) for point in first]
-    if ranked:
-        question["ranked"] = ranked
-    return question
+    options = {"first": [dict(point) for point in first], "ranked": ranked, "fidelity": fidelity and str(fidelity)}
+    # What is not asked for is not named, so that studies keep their names.
+    return question | {name: value for name, value in options.items() if value}
 
 
 def _name(experiment: str, question: dict[str, Any]) -> str:

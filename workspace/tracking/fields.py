@@ -1,5 +1,6 @@
 """What a run's spec and result become in MLflow: flat params, tags and the input data set."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,12 @@ class DataSet:
     digest: str
     source: str
     profile: Mapping[str, Any] = field(default_factory=dict)
+
+    def seen_by(self, spec: RunSpec) -> "DataSet":
+        """What that run sees of it: itself, or a part that has its own digest, and not the counts of the whole."""
+        return (
+            self if spec.data.digest == self.digest else dataclasses.replace(self, digest=spec.data.digest, profile={})
+        )
 
     def as_input(self, context: str) -> "DatasetInput":
         """For MLflow's ``log_inputs``; the context names the split that judges the run."""

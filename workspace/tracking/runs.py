@@ -112,7 +112,7 @@ class Runs:
         identity = {"kind": "run", PARENT: parent, "signature": spec.signature}
         run = found or self._find_or_create(identity, name=name, start_time=start_time)
         described = {**self._source(source), **tags_of(spec), **tags}
-        self._describe(run, params_of(spec), described, data.as_input(spec.data.evaluate))
+        self._describe(run, params_of(spec), described, data.seen_by(spec).as_input(spec.data.evaluate))
         return run
 
     def children(self, parent: str) -> "Iterator[Run]":
