@@ -62,8 +62,6 @@ def test_ours_detects_the_same_in_mmdetection(name: str, source: str, crowded_ru
 
             masks = np.array([coco_mask.decode(item["segmentation"]) for item in ours], np.bool_)
             assert (masks != theirs.masks.numpy()).mean() < 1e-4
-    if name == "solov2" and not detections:
-        pytest.skip("both detect nothing: how far so short a run of SOLOv2 gets depends on the processor's rounding")
     assert detections > 0
 
 
