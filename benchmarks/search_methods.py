@@ -269,6 +269,7 @@ class _Sampled:
         self._cause = cause
         self._run: set[str] = set()
         self._space = space_of([*cause.pool, *beside], cause.default)
+        self._points = {known.name: labels(known, self._space.words) for known in cause.pool}
         self._sampler = sampler
         self._study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
 
@@ -306,13 +307,11 @@ class _Sampled:
 
     def _nearest(self, point: Mapping[str, Label]) -> Recipe:
         """The recorded recipe that stands for that point: its islands come first, for they decide what is lost."""
-        words = self._space.words
-        points = {known.name: labels(known, words) for known in self._cause.pool}
-        islands = point.get(_ISLANDS)
-        alike = [known for known in self._cause.pool if points[known.name].get(_ISLANDS) == islands]
+        points = self._points
+        alike = [known for known in self._cause.pool if points[known.name].get(_ISLANDS) == point.get(_ISLANDS)]
         alike = alike or list(next(iter(self._cause.strata.values())))
         fresh = [known for known in alike if known.name not in self._run]
-        return min(fresh or alike, key=lambda known: distance(point, points[known.name], words))
+        return min(fresh or alike, key=lambda known: distance(point, points[known.name], self._space.words))
 
     def _is_compressed_first(self, recipe: Recipe) -> bool:
         """By the orchestrator's own rule. A recipe without a recorded compressed schedule has its full run at once."""

@@ -27,12 +27,10 @@ class Asked:
     Attributes:
         named: (kind, where) of its causes, in its order.
         place: of the planted cause among all of them, from 1; ``None`` where it is not named.
-        seconds: that it took.
     """
 
     named: Sequence[tuple[str, str]]
     place: int | None
-    seconds: float
 
 
 def file_of(cause: Cause, work_dir: Path, *, of_run: bool = False) -> Path:
@@ -113,7 +111,7 @@ def asked(cause: Cause, content: Mapping[str, Any]) -> Asked:
     """A diagnosis file's content against the truth."""
     named = [(found["kind"], found["where"]) for found in content["causes"]]
     places = [place for place, found in enumerate(named, start=1) if names(cause, *found)]
-    return Asked(named=named, place=places[0] if places else None, seconds=content["seconds"])
+    return Asked(named=named, place=places[0] if places else None)
 
 
 def names(cause: Cause, kind: str, where: str) -> bool:
