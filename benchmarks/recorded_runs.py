@@ -7,6 +7,9 @@ epoch), ``device_seconds``, ``steps``, ``flops_in_half`` (0 to 1) and ``diverged
 all others were drawn at random from the space that is searched without a diagnosis: from parts of it, each of which
 holds the share ``stratum_share`` of all draws (1 where the column is missing or empty). A row named ``diagnosis`` has
 the seconds that the diagnosis took.
+
+``planted_islands.csv`` beside it has a row for each FP32 island that a user could try: ``cause``, ``island`` (JSON, a
+list of modules, empty for none) and ``stratum_share`` of the part of the space that it lies in.
 """
 
 import json
@@ -22,6 +25,7 @@ import pandas as pd
 
 from workspace.search import Choice, Label, Range, Space
 
+ISLANDS = "fp32_islands"
 REFERENCE, DEFAULT, PROPOSAL, DIAGNOSIS = "fp32", "default", "proposal", "diagnosis"
 
 
@@ -67,6 +71,7 @@ class Cause:
 
     Attributes:
         seconds: that its diagnosis took.
+        islands: what a user could keep in FP32, with the `stratum_share` of the recipes that stand for it.
     """
 
     name: str
@@ -75,6 +80,7 @@ class Cause:
     default: Recipe
     proposals: Sequence[Recipe]
     pool: Sequence[Recipe]
+    islands: Mapping[str, float]
 
     @property
     def strata(self) -> Mapping[float, Sequence[Recipe]]:
@@ -92,6 +98,7 @@ class Cause:
 def read_causes(file: Path) -> list[Cause]:
     """The causes of a table that have an FP32 arm, a default recipe, a diagnosis and a pool; in the table's order."""
     table = pd.read_csv(file, keep_default_na=False)
+    islands = pd.read_csv(file.with_name("planted_islands.csv")).groupby("cause")
     found = []
     for name, part in table.groupby("cause", sort=False):
         diagnosis, rows = part[part.recipe == DIAGNOSIS], part[part.recipe != DIAGNOSIS]
@@ -111,9 +118,18 @@ def read_causes(file: Path) -> list[Cause]:
                 default=searched.pop(DEFAULT),
                 proposals=[searched.pop(recipe) for recipe in proposals],
                 pool=list(searched.values()),
+                islands=_islands(islands.get_group(str(name)), {known.stratum_share for known in searched.values()}),
             )
         )
     return found
+
+
+def _islands(rows: pd.DataFrame, recorded: set[float]) -> dict[str, float]:
+    """Those of whose kind a recipe was recorded, by their labels; `UNCHANGED` for none."""
+    shares = dict(zip(rows.island, rows.stratum_share, strict=True))
+    return {
+        str(island) if json.loads(island) else UNCHANGED: share for island, share in shares.items() if share in recorded
+    }
 
 
 def _recipe(name: str, rows: pd.DataFrame, step: float) -> Recipe:
@@ -147,12 +163,17 @@ def _label(value: Any) -> Label:
     return value if is_number else json.dumps(value, sort_keys=True)
 
 
-def space_of(recipes: Iterable[Recipe], default: Recipe) -> Space:
-    """The space that these recipes lie in: ranges of what takes many numbers, choices of what takes few values."""
+def space_of(recipes: Iterable[Recipe], default: Recipe, islands: Iterable[str]) -> Space:
+    """The space that these recipes lie in: ranges of what takes many numbers, choices of what takes few values.
+
+    Args:
+        islands: that are options too.
+    """
     recipes = [default, *recipes]
     words: dict[str, Range | Choice] = {}
     for name in dict.fromkeys(name for recipe in recipes for name in recipe.changes):
-        values = sorted({recipe.changes[name] for recipe in recipes if name in recipe.changes}, key=str)
+        found = {recipe.changes[name] for recipe in recipes if name in recipe.changes}
+        values = sorted(found | (set(islands) - {UNCHANGED} if name == ISLANDS else set()), key=str)
         numbers = [value for value in values if not isinstance(value, str)]
         if len(numbers) == len(values) > _FEW:
             low, high = min(numbers), max(numbers)

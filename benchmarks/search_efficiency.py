@@ -79,7 +79,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RUNS.parent, help="folder of figure, table and report")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    causes = read_causes(options.runs)
+    try:
+        causes = read_causes(options.runs)
+    except FileNotFoundError as error:
+        raise SystemExit(f"{error.filename}: not there; `python -m benchmarks.planted report` writes it") from None
     if not causes:
         raise SystemExit(f"{options.runs}: no cause has an FP32 arm, a default recipe, a diagnosis and a pool yet")
     rules = Rules(margin=options.margin)

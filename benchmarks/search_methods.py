@@ -1,10 +1,11 @@
 """The searches that ``search_efficiency.py`` compares, replayed in recorded runs.
 
 Every method pays for each run what it took, for a pruned one up to the evaluation at which it was pruned. Recorded
-recipes stand for recipes of their kind. A random search draws them with replacement, by the share of the space that
-they stand for. A sampler's point is moved to the nearest one with its FP32 islands, as in tabular benchmarks of
-hyperparameter search (HPO-B: S. Pineda Arango et al., NeurIPS Datasets and Benchmarks 2021); to one that was run before
-only where no other is left.
+recipes stand for recipes of their kind, which are those whose FP32 island holds the planted module, or does not. A
+random search draws them with replacement, by the share of the space that they stand for. A sampler has all islands to
+choose from that a user could try, and its point stands at the nearest recorded recipe of the island's kind, as in
+tabular benchmarks of hyperparameter search (HPO-B: S. Pineda Arango et al., NeurIPS Datasets and Benchmarks 2021); at
+one that was run before only where no other is left. What it is told is that recipe's values with its own island.
 """
 
 import random
@@ -16,7 +17,7 @@ import optuna
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
-from recorded_runs import Cause, Recipe, distance, labels, mean_seconds, space_of
+from recorded_runs import ISLANDS, Cause, Recipe, distance, labels, mean_seconds, space_of
 
 from workspace.gap import FUTILE, chance_of_closing, measure_gap
 from workspace.search import Label
@@ -28,7 +29,6 @@ from workspace.search.strategy import REFERENCE, FurtherSeed, Point, Rules
 _PRUNE_FROM = 0.4  # of the epochs, as the orchestrator has it
 TRIALS = 60
 """After so many, a repetition that has not closed ends; a bound for the benchmark's own time."""
-_ISLANDS = "fp32_islands"
 _NOT_ASKED = RandomSampler(seed=0)
 _JUDGED = 2  # recipes that a diagnosed search may have judged: what is proposed first, and what was found
 
@@ -268,8 +268,9 @@ class _Sampled:
         self._compressed = compressed
         self._cause = cause
         self._run: set[str] = set()
-        self._space = space_of([*cause.pool, *beside], cause.default)
-        self._points = {known.name: labels(known, self._space.words) for known in cause.pool}
+        self._beside = beside
+        self._space = space_of([*cause.pool, *beside], cause.default, cause.islands)
+        self._points = {known.name: labels(known, self._space.words) for known in (*cause.pool, *beside)}
         self._sampler = sampler
         self._study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
 
@@ -285,7 +286,10 @@ class _Sampled:
             self._study.tell(asked, state=TrialState.FAIL)  # which no sampler and no pruner looks at
             recipe = self._nearest(point)
             self._run.add(recipe.name)
-        self._study.enqueue_trial(labels(recipe, words))
+            told = {**labels(recipe, words), ISLANDS: point[ISLANDS]}
+        else:
+            told = labels(recipe, words)
+        self._study.enqueue_trial(told)
         self._study.sampler = _NOT_ASKED  # what is enqueued needs no second draw, which TPE would take its time for
         trial = self._study.ask()
         self._space.suggest(trial)
@@ -306,12 +310,15 @@ class _Sampled:
         return recipe, ap
 
     def _nearest(self, point: Mapping[str, Label]) -> Recipe:
-        """The recorded recipe that stands for that point: its islands come first, for they decide what is lost."""
-        points = self._points
-        alike = [known for known in self._cause.pool if points[known.name].get(_ISLANDS) == point.get(_ISLANDS)]
-        alike = alike or list(next(iter(self._cause.strata.values())))
+        """The recorded recipe that stands for that point: one whose island is of the same kind, or what was proposed."""
+        island = point[ISLANDS]
+        if island in self._cause.islands:
+            alike = list(self._cause.strata[self._cause.islands[island]])
+        else:
+            alike = [known for known in self._beside if self._points[known.name][ISLANDS] == island]
+        others = {name: word for name, word in self._space.words.items() if name != ISLANDS}
         fresh = [known for known in alike if known.name not in self._run]
-        return min(fresh or alike, key=lambda known: distance(point, points[known.name], self._space.words))
+        return min(fresh or alike, key=lambda known: distance(point, self._points[known.name], others))
 
     def _is_compressed_first(self, recipe: Recipe) -> bool:
         """By the orchestrator's own rule. A recipe without a recorded compressed schedule has its full run at once."""

@@ -122,9 +122,8 @@ def _limits(outcomes: pd.DataFrame, causes: Sequence[Cause], rng: np.random.Gene
         "",
         f"* A repetition ends after {TRIALS} trials. Where a method never closed, what one repetition spent stands for "
         "what it would take: a lower bound, marked >.",
-        "* Samplers are favoured beside the random search: the space that they are asked in has only the FP32 islands "
-        "that were recorded, of which the right one is a larger share than of all that a user could try, and of one "
-        "island they are given each recorded recipe once before any twice. What they would take is understated.",
+        "* Samplers are favoured beside the random search: of one kind of island they are given each recorded recipe "
+        "once before any twice. What they would take is understated.",
         "* Repetitions of one cause share its recorded runs, which stand for all recipes of their kind; they differ in "
         "what is drawn. How many recipes of a kind were recorded limits what is known of it. The interval over all "
         "causes draws causes too.",

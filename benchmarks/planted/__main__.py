@@ -10,7 +10,8 @@ losing run as a user would, and trains what the diagnosis proposes. ``pool`` tra
 user without a diagnosis would try, each in full and the first ten in a third of the schedule too, on the search split,
 and further ones whose FP32 island holds the planted module. Those that look closed there are judged over the evaluation
 seeds, seed by seed, as long as closing is not improbable. ``report`` writes ``planted.csv`` and ``planted.md``, and all
-finished runs as ``planted_runs.csv``, in which ``search_efficiency.py`` replays searches.
+finished runs as ``planted_runs.csv``, in which ``search_efficiency.py`` replays searches among the FP32 islands of
+``planted_islands.csv``.
 
 Each goes on from where it was stopped, and what is finished is not trained again: neither what lies in the work folder
 nor what the table of runs has already. A row counts where its signature is the run's; another ``--output`` begins anew.
@@ -26,7 +27,7 @@ from benchmarks.planted.known import Known
 from benchmarks.planted.plan import gap_jobs, held_jobs, judged, pool_jobs, proposal_jobs
 from benchmarks.planted.report import write_report
 from benchmarks.planted.runs import Job, conditions, play
-from benchmarks.planted.table import write_table
+from benchmarks.planted.table import write_islands, write_table
 
 
 def main() -> None:
@@ -70,6 +71,7 @@ def main() -> None:
         searched = [*drawn, *proposal_jobs(causes, work_dir, seeds)]
         runs = [*gap_jobs(causes, seeds), *searched, *(run for job in searched for run in job.judged(seeds))]
         count = write_table(runs, causes, known, table)
+        write_islands(causes, chosen.output / "planted_islands.csv")
         write_report(causes, known, work_dir, seeds, chosen.output)
         print(f"{count} runs of {len(causes)} causes in {chosen.output}")
 

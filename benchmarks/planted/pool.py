@@ -59,6 +59,21 @@ def is_held(cause: Cause, changes: Mapping[str, Any]) -> bool:
     return any(place in _holding(cause) for place in changes.get("fp32_islands", ()))
 
 
+def island_shares(cause: Cause) -> dict[tuple[str, ...], float]:
+    """By FP32 island that a user could try, none among them, the share of all draws that are alike.
+
+    Alike is what holds the planted module, or does not.
+    """
+    islands = [(), *((place,) for place in _places(cause))]
+    return {island: stratum_share(cause, {"fp32_islands": island}) for island in islands}
+
+
+def stratum_share(cause: Cause, changes: Mapping[str, Any]) -> float:
+    """Share of all draws that are like this one in that their island holds the planted module, or does not."""
+    held = share_held(cause)
+    return round(held if is_held(cause, changes) else 1 - held, 6)
+
+
 def share_held(cause: Cause) -> float:
     """Share of all draws whose island holds the planted module."""
     return _ISLANDS_SHARE * len(_holding(cause)) / len(_places(cause))

@@ -2,12 +2,12 @@
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.planted.causes import Cause
 from benchmarks.planted.known import DIAGNOSIS, Known
-from benchmarks.planted.pool import as_json, is_held, share_held
+from benchmarks.planted.pool import as_json, island_shares, stratum_share
 from benchmarks.planted.runs import Job
 from workspace.files import write_atomically
 
@@ -52,7 +52,7 @@ def write_table(jobs: Iterable[Job], causes: Sequence[Cause], known: Known, out:
                 "steps": run.steps,
                 "flops_in_half": round(known.in_half(job), 4),
                 "diverged": run.diverged,
-                "stratum_share": _stratum_share(job),
+                "stratum_share": stratum_share(job.cause, job.changes) if job.recipe.startswith("pool") else "",
                 "signature": known.spec(job).signature,
             }
         )
@@ -63,23 +63,30 @@ def write_table(jobs: Iterable[Job], causes: Sequence[Cause], known: Known, out:
             rows.append(
                 {"cause": cause.name, "recipe": DIAGNOSIS, **nothing, "device_seconds": seconds, "flops_in_half": 0.0}
             )
+    _write(rows, COLUMNS, out)
+    return len(found)
 
+
+def write_islands(causes: Sequence[Cause], out: Path) -> None:
+    """Writes the FP32 islands that a user could try, a row each, with the share of all draws that are alike.
+
+    Rows of causes that are not asked for stay as they are.
+    """
+    rows = _others(out, {cause.name for cause in causes})
+    for cause in causes:
+        for island, share in island_shares(cause).items():
+            rows.append({"cause": cause.name, "island": json.dumps(island), "stratum_share": share})
+    _write(rows, ("cause", "island", "stratum_share"), out)
+
+
+def _write(rows: Iterable[Mapping[str, object]], columns: Sequence[str], out: Path) -> None:
     def write(path: Path) -> None:
         with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+            writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
 
     write_atomically(out, write)
-    return len(found)
-
-
-def _stratum_share(job: Job) -> float | str:
-    """Share of all draws that are like this one in that their island holds the planted module, or does not."""
-    if not job.recipe.startswith("pool"):
-        return ""
-    held = share_held(job.cause)
-    return round(held if is_held(job.cause, job.changes) else 1 - held, 6)
 
 
 def _others(out: Path, names: set[str]) -> list[dict[str, object]]:

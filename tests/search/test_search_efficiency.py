@@ -14,12 +14,23 @@ import optuna
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from optuna.pruners import NopPruner
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 from recorded_runs import Cause, Recipe, read_causes
 from search_efficiency import closing_curves
-from search_methods import THIRD_FIRST, TRIALS, VARIANTS, Closed, Replay, diagnosed, random_search, without_diagnosis
+from search_methods import (
+    THIRD_FIRST,
+    TRIALS,
+    VARIANTS,
+    Closed,
+    Replay,
+    diagnosed,
+    random_search,
+    undiagnosed,
+    without_diagnosis,
+)
 from search_outcomes import DIAGNOSED, METHODS, RANDOM, by_cause, expected_seconds, ratios, repeat
 from search_report import report
 
@@ -44,6 +55,7 @@ class Table:
 
     def __init__(self) -> None:
         self.rows: list[list[Any]] = []
+        self.shares: dict[str, dict[str, float]] = {}  # of all draws that are of that island's kind
         self._draw = random.Random(0)
 
     def add(self, cause: str, recipe: str, island: str, ap: float, *, split: str = "search", seeds: int = 1) -> None:
@@ -53,13 +65,14 @@ class Table:
             curve = json.dumps({epoch: final * math.sqrt(epoch / 3) for epoch in (1, 2, 3)})
             share = 0.0 if recipe == "fp32" else IN_HALF[island]
             row = [cause, recipe, json.dumps(changes), 1, seed, split, final, curve, SECONDS, 300, share, 0]
-            self.rows.append(row)
+            self.rows.append([*row, self.shares[cause][island] if recipe.startswith("random") else ""])
 
     def add_cause(self, cause: str, mends: str, proposes: str, *, pool: tuple[str, ...]) -> None:
         def ap(island: str) -> float:
             return FP32 if island == mends else FP32 - 30
 
-        self.rows.append([cause, "diagnosis", "{}", 1, 0, "search", 0, "{}", DIAGNOSIS, 0, 0, 0])
+        self.shares[cause] = {island: 0.25 if island == mends else 0.75 for island in IN_HALF}
+        self.rows.append([cause, "diagnosis", "{}", 1, 0, "search", 0, "{}", DIAGNOSIS, 0, 0, 0, ""])
         for recipe, island in {"default": "none", "proposal-1": proposes}.items():
             self.add(cause, recipe, island, ap(island), seeds=2)
             self.add(cause, recipe, island, ap(island), split="eval", seeds=JUDGED)
@@ -80,7 +93,12 @@ class Table:
         with file.open("w", newline="") as out:
             writer = csv.writer(out)
             fields = "cause,recipe,changes,fidelity,seed,split,ap,curve,device_seconds,steps,flops_in_half,diverged"
-            writer.writerows([fields.split(","), *self.rows])
+            writer.writerows([[*fields.split(","), "stratum_share"], *self.rows])
+        with file.with_name("planted_islands.csv").open("w", newline="") as out:
+            writer = csv.writer(out)
+            writer.writerow(["cause", "island", "stratum_share"])
+            for cause, shares in self.shares.items():
+                writer.writerows([cause, json.dumps(island), share] for island, share in shares.items())
         return read_causes(file)
 
 
@@ -119,6 +137,24 @@ def test_a_diagnosis_that_is_wrong_costs_a_run_and_a_search(tmp_path: Path) -> N
     assert replay.by == "random-6"
     assert replay.judging == SECONDS * (1 + JUDGED)
     assert replay.seconds > DIAGNOSIS + SECONDS * (1 + JUDGED)
+
+
+def test_a_sampler_has_all_islands_to_choose_from(tmp_path: Path) -> None:
+    table = Table()
+    table.add_cause("head loses it", "head", "neck", pool=("none", "none", "none", "head"))  # none for the others
+    (cause,) = table.causes(tmp_path)
+    asked: list[dict[str, Any]] = []
+
+    class Asked(optuna.samplers.RandomSampler):
+        def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
+            if state == optuna.trial.TrialState.FAIL:
+                asked.append(trial.params)
+
+    outcomes = repeat(cause, "", undiagnosed(lambda seed: Asked(seed=seed), lambda _: NopPruner()), RULES, 10)
+    islands = [params["fp32_islands"] for params in asked]
+    assert set(islands) == set(cause.islands) == {json.dumps(island) for island in IN_HALF}
+    assert islands.count('"head"') == 10  # each repetition closes at the first that holds what is lost
+    assert {outcome.by for outcome in outcomes} == {"random-3"}
 
 
 def test_a_random_search_pays_for_all_until_the_one_that_closes(head: Cause) -> None:
