@@ -62,9 +62,9 @@ def examine(gauge: Gauge, way: Way) -> Scaling | None:
     tried = {initial: _at(gauge, way, initial)}
     passing: float | None = initial
     if tried[initial].skipped:
-        passing = _fall(gauge, way, initial, tried)
-    if passing is not None:
-        _rise(gauge, way, passing, tried)
+        passing = _fall(gauge, way, initial, tried)  # the largest one: the next is known to be skipped
+    else:
+        _rise(gauge, way, initial, tried)
     passed = [scale for scale, errors in tried.items() if not errors.skipped]
     best = min(passed, key=lambda scale: (round(tried[scale].update, 6), scale), default=None)
     settled = passing if is_dynamic and passing is not None else initial
@@ -92,9 +92,9 @@ def _steps_of(gauge: Gauge) -> int:
     return max(1, spec.epochs * -(-pictures // spec.recipe.batch_size))
 
 
-def _rise(gauge: Gauge, way: Way, passing: float, tried: dict[float, Errors]) -> None:
+def _rise(gauge: Gauge, way: Way, initial: float, tried: dict[float, Errors]) -> None:
     """Tries larger scales, until one is skipped or is no better than a good one."""
-    scale = passing
+    scale = initial
     while not tried[scale].skipped and scale < _LARGEST:
         below, scale = scale, 2.0 ** (math.floor(math.log2(scale)) + _RISE)
         tried[scale] = _at(gauge, way, scale)
