@@ -310,7 +310,7 @@ class _Sampled:
         return recipe, ap
 
     def _nearest(self, point: Mapping[str, Label]) -> Recipe:
-        """The recorded recipe that stands for that point: one whose island is of the same kind, or what was proposed."""
+        """The recorded recipe that stands for that point: one of its island's kind, or what was proposed."""
         island = point[ISLANDS]
         if island in self._cause.islands:
             alike = list(self._cause.strata[self._cause.islands[island]])

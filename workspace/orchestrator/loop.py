@@ -155,10 +155,13 @@ class Loop:
 
     def _begin(self, job: Job) -> None:
         signature = job.spec.signature
-        if signature in self.records:  # the default recipe won: its runs are the tuned arm's too
+        if signature in self.records:  # the default recipe won, or two arms of one precision are both searched for
+            ap = self.records[signature].ap
+            if job.trial is not None:
+                self._take(job, ap)
             self.tracker.follow(job.spec, name=job.name, metric=job.metric, tags={"also": job.arm})
             self.tracker.settle(signature, "finished")
-            self.display.ended(job, "finished", self.records[signature].ap)
+            self.display.ended(job, "finished", ap)
             return
         folder = run_folder(self.work_dir, job.spec)
         self.folders[signature] = folder
