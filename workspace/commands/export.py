@@ -6,7 +6,14 @@ import click
 
 from workspace.cli import reporting_errors
 
-METRICS = ("AP", "train/loss", "precision/loss_scale", "precision/underflow_share")
+METRICS = (
+    "AP",
+    "train/loss",
+    "precision/loss_scale",
+    "precision/underflow_share",
+    "precision/skipped_steps",
+    "precision/forward_clamped",
+)
 
 
 @click.command()
