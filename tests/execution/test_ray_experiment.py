@@ -31,6 +31,7 @@ def answer(work: Path) -> dict[str, Any]:
     return {key: value for key, value in result.items() if key != "cost"}
 
 
+@pytest.mark.slow
 def test_a_node_that_is_killed_changes_no_result(cluster: PretendedCluster, tmp_path: Path) -> None:
     """Sixteen runs on two nodes of four NPUs each, against the same on one machine."""
     killed, kept = (cluster.add_node(resources={"NPU": 4}) for _ in range(2))

@@ -74,6 +74,7 @@ def test_a_second_start_trains_nothing_and_says_the_same(finished: Path) -> None
     assert "nothing is left to train" in done.stdout
 
 
+@pytest.mark.slow
 def test_kills_change_nothing(finished: Path, tmp_path: Path) -> None:
     """SIGKILL to the orchestrator with all its workers, or to a worker alone, at random moments."""
     draw = random.Random(0)

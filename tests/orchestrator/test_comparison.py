@@ -97,6 +97,7 @@ def test_runs_are_shared_with_sweeps_and_other_comparisons(attributed: Path, tmp
     assert float(runs["solov2 fp16"]["AP"]) == pytest.approx(models["arms"]["solov2 fp16"]["ap"][0], abs=0.01)
 
 
+@pytest.mark.slow
 def test_kills_change_nothing(attributed: Path, tmp_path: Path) -> None:
     draw = random.Random(0)
     work = tmp_path / "work"
@@ -122,6 +123,7 @@ def test_seeds_are_added_to_the_arms_of_each_gap_until_it_is_decided(tmp_path: P
         assert taken[f"{model} fp32"] == max(taken[f"{model} {name}"] for name in ("inf_nan", "saturate"))
 
 
+@pytest.mark.slow
 def test_kills_change_nothing_where_seeds_are_added(tmp_path: Path) -> None:
     options = ("--max-seeds", "4")
     undisturbed = play(ATTRIBUTION, tmp_path / "undisturbed", *options)

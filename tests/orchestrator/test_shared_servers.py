@@ -51,6 +51,7 @@ def apart(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     return answers
 
 
+@pytest.mark.slow
 def test_two_at_once_share_a_work_folder(apart: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     assert play_together(tmp_path / "work") == apart
     states = [state for name, state in synthetic_runs.tracked_states(tmp_path / "work") if name.endswith(" demo")]

@@ -131,7 +131,7 @@ def test_failed_and_pruned_trials_are_told_apart(finished: Path) -> None:
     assert len(reasons) == sum(state == "FAIL" for _, state, _ in trials(finished))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_kills_change_nothing(seed: int, finished: Path, tmp_path: Path) -> None:
     """SIGKILL to the orchestrator with all its workers, or to a worker alone, at random moments."""
     draw = random.Random(seed)
@@ -145,7 +145,7 @@ def test_kills_change_nothing(seed: int, finished: Path, tmp_path: Path) -> None
     assert tracked_states(work) == tracked_states(finished)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_ctrl_c_says_how_to_go_on(workers: int, tmp_path: Path) -> None:
     start = synthetic_runs.command(EXPERIMENT, tmp_path / "work", workers=workers)
     process = subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
