@@ -25,10 +25,10 @@ from benchmarks.planted.modules.necks import Amplified, Contrast
 from benchmarks.planted.modules.optimizers import HalfStateAdamW, HalfWeightsAdamW
 from benchmarks.planted.modules.stems import RootMeanSquareNorm, TwoMomentsBatchNorm
 from benchmarks.planted.plan import gap_jobs, judged, pool_jobs
-from benchmarks.planted.pool import as_json, draw_recipe, held_draws, is_held, share_held
+from benchmarks.planted.pool import as_json, draw_recipe, held_draws, is_held, island_shares, share_held, stratum_share
 from benchmarks.planted.report import write_report
 from benchmarks.planted.runs import Job, conditions, play, spec_of
-from benchmarks.planted.table import COLUMNS, write_table
+from benchmarks.planted.table import COLUMNS, write_islands, write_table
 from workspace.orchestrator.conditions import Conditions
 from workspace.precision.half import HalfArithmetic
 from workspace.precision.islands import make_islands
@@ -178,6 +178,23 @@ def test_draws_that_hold_the_planted_module_are_as_frequent_as_they_count_for(na
     later = held_draws(cause, 3)
     assert len(later) == (3 if share_held(cause) else 0)
     assert all(is_held(cause, draw_recipe(cause, index)) for index in later)
+    islands = island_shares(cause)
+    drawn = {
+        changes.get("fp32_islands", ()): changes for changes in (draw_recipe(cause, index) for index in range(600))
+    }
+    assert islands == {island: stratum_share(cause, changes) for island, changes in drawn.items()}
+    assert set(islands.values()) <= {round(share_held(cause), 6), round(1 - share_held(cause), 6)}
+
+
+def test_the_islands_that_searches_are_replayed_among_are_those_of_the_causes(tmp_path: Path) -> None:
+    committed = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "planted_islands.csv"
+    write_islands(CAUSES, tmp_path / "islands.csv")
+    assert (tmp_path / "islands.csv").read_text() == committed.read_text()
+    one = named("iou_loss")
+    write_islands([one], tmp_path / "islands.csv")  # the others' rows stay
+    again = pd.read_csv(tmp_path / "islands.csv")
+    assert sorted(again.cause.unique()) == sorted(NAMES)
+    assert len(again) == len(pd.read_csv(committed))
 
 
 @pytest.mark.parametrize(
