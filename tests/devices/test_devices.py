@@ -248,3 +248,29 @@ def test_a_torch_npu_that_does_not_load_is_no_matter_of_a_cpu_s(tmp_path: Path) 
         print(devices.resolve("cpu").kind, torch.ones(2).sum().item())
         """
     assert with_torch_npu(tmp_path, "raise ImportError('libhccl.so')", source) == "cpu 2.0"
+
+
+@pytest.mark.skipif("CS_GNU_LIBC_VERSION" not in os.confstr_names, reason="another C library than glibc")
+def test_what_large_tensors_leave_on_the_cpu_is_kept_for_the_next() -> None:
+    script = """
+        import resource
+        import torch
+        from workspace import devices
+
+        def faults() -> int:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            for _ in range(10):
+                torch.ones(64, 1024, 1024 // 4)
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+        faults()
+        given_back = faults()
+        devices.resolve("cpu").keep_freed_memory()
+        faults()
+        print(given_back, faults())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    given_back, kept = map(int, done.stdout.split())
+    assert kept < given_back / 10

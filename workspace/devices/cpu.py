@@ -1,13 +1,17 @@
 """The CPU: strict FP32, and FP16 as a model of the NPU's (`workspace.precision.half`)."""
 
+import ctypes
 import os
 import platform
 import resource
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from workspace.devices.interface import Device, FP32Mode
 from workspace.precision import Precision
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
 _MODES: dict[str, FP32Mode] = {"highest": "fp32", "high": "tf32", "medium": "bf16"}
 
@@ -35,6 +39,16 @@ class Cpu(Device):
 
     def require(self, precision: Precision) -> None:
         """It models every precision."""
+
+    def keep_freed_memory(self) -> None:
+        """Without it glibc maps each tensor above 32 MiB anew, and the kernel clears every page of it again.
+
+        Other C libraries are left as they are.
+        """
+        with suppress(OSError, AttributeError):
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(_M_MMAP_MAX, 0)
+            mallopt(_M_TRIM_THRESHOLD, -1)  # never
 
     def use_strict_fp32(self) -> None:
         import torch

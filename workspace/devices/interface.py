@@ -60,6 +60,9 @@ class Device(ABC):
     def prepare(self, precision: Precision) -> None:  # noqa: B027  most drivers need to know nothing
         """Tells the driver, before it comes up in this process, what it must know of the precision."""
 
+    def keep_freed_memory(self) -> None:  # noqa: B027  the caching allocators of accelerators do
+        """Has this process keep what tensors leave, for the next ones, until it ends."""
+
     @abstractmethod
     def use_strict_fp32(self) -> None:
         """Switches off every mode that computes FP32 with fewer mantissa bits (TF32, HF32), in this process.
