@@ -167,11 +167,11 @@ def space_of(recipes: Iterable[Recipe], default: Recipe, islands: Iterable[str])
     """The space that these recipes lie in: ranges of what takes many numbers, choices of what takes few values.
 
     Args:
-        islands: that are options too.
+        islands: that are options too, also where no recipe has one.
     """
     recipes = [default, *recipes]
     words: dict[str, Range | Choice] = {}
-    for name in dict.fromkeys(name for recipe in recipes for name in recipe.changes):
+    for name in dict.fromkeys([*(name for recipe in recipes for name in recipe.changes), ISLANDS]):
         found = {recipe.changes[name] for recipe in recipes if name in recipe.changes}
         values = sorted(found | (set(islands) - {UNCHANGED} if name == ISLANDS else set()), key=str)
         numbers = [value for value in values if not isinstance(value, str)]

@@ -270,6 +270,7 @@ class _Sampled:
         self._run: set[str] = set()
         self._beside = beside
         self._space = space_of([*cause.pool, *beside], cause.default, cause.islands)
+        self._but_islands = {name: word for name, word in self._space.words.items() if name != ISLANDS}
         self._points = {known.name: labels(known, self._space.words) for known in (*cause.pool, *beside)}
         self._sampler = sampler
         self._study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
@@ -316,9 +317,8 @@ class _Sampled:
             alike = list(self._cause.strata[self._cause.islands[island]])
         else:
             alike = [known for known in self._beside if self._points[known.name][ISLANDS] == island]
-        others = {name: word for name, word in self._space.words.items() if name != ISLANDS}
         fresh = [known for known in alike if known.name not in self._run]
-        return min(fresh or alike, key=lambda known: distance(point, self._points[known.name], others))
+        return min(fresh or alike, key=lambda known: distance(point, self._points[known.name], self._but_islands))
 
     def _is_compressed_first(self, recipe: Recipe) -> bool:
         """By the orchestrator's own rule. A recipe without a recorded compressed schedule has its full run at once."""

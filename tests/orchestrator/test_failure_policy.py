@@ -8,15 +8,14 @@ from pathlib import Path
 import failing_training
 import pytest
 from failing_training import KILLED
-from small_plan import NULL, conditions, plan
+from small_loop import small_loop
+from small_plan import NULL, plan
 
-from workspace import tracking
 from workspace.errors import UserError
 from workspace.execution import Ended, LocalExecutor
 from workspace.journal import JournalReader
 from workspace.orchestrator.failures import Failure
 from workspace.orchestrator.loop import Loop
-from workspace.orchestrator.plan import Job
 from workspace.spec import RunSpec, run_folder
 
 OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB"
@@ -25,14 +24,6 @@ FULL_DISK = "[Errno 28] No space left on device"
 OWN_FAULT = "The size of tensor a (4) must match the size of tensor b (5)"
 
 Play = Callable[..., Loop]
-
-
-class Silent:
-    """A display that nobody looks at."""
-
-    def started(self, job: Job, steps: int) -> None: ...
-    def stepped(self, job: Job, step: int) -> None: ...
-    def ended(self, job: Job, state: str, ap: float | None) -> None: ...
 
 
 @pytest.fixture
@@ -49,27 +40,14 @@ def play(tmp_path: Path) -> Play:
         small = plan(NULL, seeds=runs)
         jobs = small.baseline()
         wanted = {jobs[number].spec.signature: said for number, said in (reasons or {}).items()}
-        tracker = tracking.Tracker("http://127.0.0.1:9", "small", tmp_path)  # nobody listens
-        data = tracking.DataSet(name="dots", digest="0", source="none")
-        tracker.start(scale="demo", data=data, params={}, tags={})
         with LocalExecutor(workers=workers, threads=1) as executor:
 
             def launch(job_id: str, spec: RunSpec, folder: Path, slot: int) -> None:
                 said = [BAD_DEVICE] * 9 if slot in bad_slots else wanted.get(spec.signature, [])
                 executor.start(job_id, failing_training.train, (folder, said), folder / "log.txt")
 
-            loop = Loop(
-                conditions=conditions(),
-                work_dir=tmp_path,
-                executor=executor,
-                slots=workers,
-                launch=launch,
-                place=lambda slot: f"npu:{slot}",
-                tracker=tracker,
-                study=None,
-                display=Silent(),
-                keeps_going=True,
-            )
+            place = "npu:{}".format
+            loop = small_loop(tmp_path, executor, launch, slots=workers, place=place, keeps_going=True)
             loop.play(iter(jobs))
         return loop
 
